@@ -1,0 +1,1 @@
+"""Use cases: async, talking to ports only; the conductor is pipeline.py."""

@@ -1,0 +1,1 @@
+"""Ports: what the use cases need of the outside, as protocols. Adapters implement them."""

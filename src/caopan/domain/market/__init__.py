@@ -1,0 +1,1 @@
+"""Instruments, calendar, phases and the exchanges' dated rules, as pure functions over tables."""
