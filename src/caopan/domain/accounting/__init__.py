@@ -1,0 +1,1 @@
+"""Double-entry books: journal, lots, fees."""

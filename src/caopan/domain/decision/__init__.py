@@ -1,0 +1,1 @@
+"""A decision: its shape, its verdicts, and the stages its cycle passes."""

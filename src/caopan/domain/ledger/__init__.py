@@ -1,0 +1,1 @@
+"""The tamper-evident decision ledger: entries, their chain, and the verifier."""

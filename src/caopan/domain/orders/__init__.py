@@ -1,0 +1,1 @@
+"""Orders: their shape, their states, their fills."""
