@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from caopan.domain.market.reference import DailyBar, Reference
 
-type FeatureRow = Mapping[str, float | int | str | Sequence[str]]
+FeatureRow: TypeAlias = Mapping[str, float | int | str | Sequence[str]]
 """One symbol's features by name; absent means unknown, never zero."""
 
 
