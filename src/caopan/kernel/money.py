@@ -15,7 +15,6 @@ UNITS_PER_YUAN = 10_000
 UNITS_PER_FEN = 100
 
 
-
 def units(text: str | int | Decimal) -> int:
     """Return `text` yuan as integer units.
 

@@ -1,0 +1,34 @@
+"""The gate: judges orders in turn against the account as it would then stand.
+
+Owns `judge_order` (every rule, every reason) and `reserve` (what a passed order takes from the
+account before the next is judged). Must never change a proposed order. Tests:
+tests/property/domain/risk.
+"""
+
+from __future__ import annotations
+
+from caopan.domain.decision.shapes import ActionVerdict
+from caopan.domain.orders.order import Side
+from caopan.domain.risk.question import Question, Standing
+from caopan.domain.risk.rulebook import RULEBOOK
+
+
+def judge_order(question: Question) -> ActionVerdict:
+    """Return the verdict of the whole rulebook on one order."""
+    found = (rule.judge(question) for rule in RULEBOOK)
+    return ActionVerdict(
+        question.order.action_index, tuple(reason for reason in found if reason is not None)
+    )
+
+
+def reserve(standing: Standing, question: Question) -> None:
+    """Take from `standing` what the passed order may use: cash or shares, and its exposure."""
+    order = question.order
+    standing.open_orders += 1
+    standing.orders_today += 1
+    standing.working.add((order.symbol, order.side))
+    if order.side is Side.BUY:
+        standing.cash_free -= question.cost_bound
+        standing.exposure[order.symbol] = standing.exposure.get(order.symbol, 0) + order.value
+    else:
+        standing.sellable[order.symbol] = standing.sellable.get(order.symbol, 0) - order.qty

@@ -1,0 +1,46 @@
+"""RISK_POSITION_CAP: one symbol's share of NAV, and the number of positions.
+
+Must never stop a sale.
+"""
+
+from __future__ import annotations
+
+from caopan.domain.decision.shapes import Reason
+from caopan.domain.orders.order import Side
+from caopan.domain.risk.question import Question, Rule
+from caopan.kernel.money import yuan
+
+
+def judge(question: Question) -> Reason | None:
+    """Refuse buys that would make a position, or the number of positions, too large."""
+    order, standing, policy = question.order, question.standing, question.policy
+    if order.side is not Side.BUY:
+        return None
+    after = standing.exposure.get(order.symbol, 0) + order.value
+    cap = standing.nav * policy.symbol_nav_cap
+    if after > cap:
+        return question.no(
+            "RISK_POSITION_CAP",
+            f"{order.symbol} would be {yuan(after)}, over {float(policy.symbol_nav_cap):.1%} of NAV",
+            limit=yuan(int(cap)),
+            actual=yuan(after),
+        )
+    opened = {symbol for symbol, value in standing.exposure.items() if value > 0}
+    if order.symbol not in opened and len(opened) >= policy.max_positions:
+        return question.no(
+            "RISK_POSITION_CAP",
+            f"{len(opened)} positions are open",
+            limit=policy.max_positions,
+            actual=len(opened) + 1,
+        )
+    return None
+
+
+RULE = Rule(
+    codes=("RISK_POSITION_CAP",),
+    exchange=False,
+    source="policy symbol_nav_cap, max_positions",
+    zh="超过单票占净值上限或持仓数上限",
+    en="Over the symbol's share of NAV or the number of positions",
+    judge=judge,
+)
