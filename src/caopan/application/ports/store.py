@@ -204,6 +204,10 @@ class OrderRepository(Protocol):
         """Return a decision's orders by action index."""
         ...
 
+    async def of_day(self, trading_day: date) -> Sequence[Order]:
+        """Return the orders of one trading day, oldest first."""
+        ...
+
     async def not_terminal(self) -> Sequence[Order]:
         """Return orders to which something may still happen, oldest first."""
         ...
@@ -246,6 +250,10 @@ class JournalRepository(Protocol):
 
     async def post(self, transactions: Sequence[Transaction]) -> None:
         """Append transactions and add their postings to the stored balances."""
+        ...
+
+    async def booked(self, txn_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Return those of `txn_ids` that the journal already holds."""
         ...
 
     async def balances(self) -> Book:

@@ -1,14 +1,15 @@
 """The gate: judges orders in turn against the account as it would then stand.
 
-Owns `judge_order` (every rule, every reason) and `reserve` (what a passed order takes from the
-account before the next is judged). Must never change a proposed order. Tests:
+Owns `judge_order` (every rule, every reason), `clear` (the same, and the clearance) and `reserve`
+(what a passed order takes from the account before the next is judged). Must never change a proposed order. Tests:
 tests/property/domain/risk.
 """
 
 from __future__ import annotations
 
 from caopan.domain.decision.shapes import ActionVerdict
-from caopan.domain.orders.order import Side
+from caopan.domain.orders.order import Order, Side
+from caopan.domain.risk.clearance import Clearance, mint
 from caopan.domain.risk.question import Question, Standing
 from caopan.domain.risk.rulebook import RULEBOOK
 
@@ -19,6 +20,20 @@ def judge_order(question: Question) -> ActionVerdict:
     return ActionVerdict(
         question.order.action_index, tuple(reason for reason in found if reason is not None)
     )
+
+
+def clear(question: Question, order: Order) -> tuple[ActionVerdict, Clearance | None]:
+    """Judge an order right before it is sent and mint its clearance if every rule passes."""
+    verdict = judge_order(question)
+    same = (
+        question.order.symbol == order.symbol
+        and question.order.side is order.side
+        and question.order.price == order.price
+        and question.order.qty == order.qty
+    )
+    if not verdict.passed or not same:
+        return verdict, None
+    return verdict, mint(order, question.policy.version)
 
 
 def reserve(standing: Standing, question: Question) -> None:

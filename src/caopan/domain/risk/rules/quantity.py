@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from caopan.domain.decision.shapes import Reason
 from caopan.domain.market.quantity import check_quantity
+from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
 
 
@@ -16,11 +17,12 @@ def judge(question: Question) -> Reason | None:
     if reference is None:
         return None
     sellable = question.standing.sellable.get(order.symbol, 0)
-    found = check_quantity(order.side.value, order.qty, sellable, reference)
+    found = check_quantity(
+        reference, order.qty, selling=order.side is Side.SELL, sellable=sellable
+    )
     if found is None:
         return None
-    code, limit, detail = found
-    return question.no(code, detail, limit=limit, actual=order.qty)
+    return question.no(found.code, found.detail, limit=found.limit, actual=order.qty)
 
 
 RULE = Rule(

@@ -1,0 +1,1 @@
+"""Observation → actor → checker. Must never import execution: a model has no hands."""

@@ -1,0 +1,140 @@
+"""The rule checker: is the proposal about this observation, in range, fresh and free of conflict?
+
+Owns `check` (contracts.md, CheckerResult). It always runs. Must never repair a proposal or look at
+limits of the account (the gate does). Tests: tests/unit/application/decision_cycle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from caopan.application.decision_cycle.observe import TTL_MS, Observation
+from caopan.domain.decision.shapes import (
+    SUPPORTED_ACTIONS,
+    Action,
+    ActionType,
+    CheckerResult,
+    Decision,
+    Reason,
+)
+from caopan.domain.orders.order import Side
+from caopan.kernel.money import units, yuan
+
+_TOLERANCE_BPS = 50
+"""How far the stated account may differ before it counts as invented."""
+_BPS = 10_000
+
+
+def check(
+    decision: Decision, observation: Observation, generated_at: datetime, now: datetime
+) -> CheckerResult:
+    """Return every reason not to trust `decision`; an empty list passes it on to the gate."""
+    expired = now > generated_at + timedelta(milliseconds=TTL_MS)
+    reasons: list[Reason] = []
+    if expired:
+        reasons.append(
+            Reason("OBS_EXPIRED", None, "the observation outlived its time to live",
+                   limit=f"{TTL_MS} ms",
+                   actual=f"{int((now - generated_at).total_seconds() * 1000)} ms")
+        )
+    if decision.observation_ref != observation.content_hash:
+        reasons.append(
+            Reason(
+                "CHECKER_UNKNOWN_REF", None, "the decision names another observation",
+                limit=observation.content_hash, actual=decision.observation_ref,
+            )
+        )
+    reasons.extend(_account_claims(decision, observation.values))
+    for action in decision.actions:
+        reasons.extend(_action_faults(action, observation.values))
+    reasons.extend(_conflicts(decision))
+    return CheckerResult(tuple(reasons), now, observation_expired=expired)
+
+
+def _account_claims(decision: Decision, observation: Mapping[str, Any]) -> Iterator[Reason]:
+    for name, stated in (("nav", decision.nav), ("cash", decision.cash)):
+        true = units(observation["account"][name])
+        if abs(stated - true) * _BPS > _TOLERANCE_BPS * max(true, 1):
+            yield Reason(
+                "CHECKER_HALLUCINATION",
+                None,
+                f"account_view.{name} is not the account's",
+                limit=yuan(true),
+                actual=yuan(stated),
+            )
+
+
+def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
+    if action.type not in SUPPORTED_ACTIONS:
+        yield Reason(
+            "CHECKER_SCHEMA_FAIL",
+            action.index,
+            f"{action.type} is not supported yet; use place_order or no_op",
+        )
+        return
+    if action.depends_on is not None:
+        yield Reason(
+            "CHECKER_SCHEMA_FAIL", action.index, "depends_on is not supported yet; leave it out"
+        )
+    if action.type is ActionType.NO_OP:
+        return
+    rules = observation["market_rules"].get(action.symbol)
+    if rules is None:
+        yield Reason(
+            "CHECKER_RANGE", action.index, f"{action.symbol} is not in the observation's universe"
+        )
+    yield from _plan_faults(action)
+    if action.intent is not None:
+        yield from _evidence_faults(action, action.intent.evidence, observation)
+
+
+def _plan_faults(action: Action) -> Iterator[Reason]:
+    plan = action.exit_plan
+    if plan is None or action.side is not Side.BUY or action.price is None:
+        return
+    if plan.stop_price >= action.price:
+        yield Reason(
+            "CHECKER_RANGE",
+            action.index,
+            "the exit plan's stop is not below the buy price",
+            limit=yuan(action.price),
+            actual=yuan(plan.stop_price),
+        )
+    for price, _ in plan.take_profit:
+        if price <= action.price:
+            yield Reason(
+                "CHECKER_RANGE",
+                action.index,
+                "a take-profit is not above the buy price",
+                limit=yuan(action.price),
+                actual=yuan(price),
+            )
+
+
+def _evidence_faults(
+    action: Action, evidence: tuple[str, ...], observation: Mapping[str, Any]
+) -> Iterator[Reason]:
+    news = {item["id"] for item in observation["news"]}
+    for cited in evidence:
+        symbol, _, feature = cited.rpartition(".")
+        if cited not in news and feature not in observation["features"].get(symbol, {}):
+            yield Reason(
+                "CHECKER_UNKNOWN_REF",
+                action.index,
+                "the cited evidence is not in the observation",
+                actual=cited,
+            )
+
+
+def _conflicts(decision: Decision) -> Iterator[Reason]:
+    orders = [action for action in decision.actions if action.type is ActionType.PLACE_ORDER]
+    for symbol, count in Counter(action.symbol for action in orders).items():
+        if count < 2:
+            continue
+        sides = {action.side for action in orders if action.symbol == symbol}
+        what = "both buys and sells" if len(sides) > 1 else "orders twice"
+        last = max(action.index for action in orders if action.symbol == symbol)
+        yield Reason("CHECKER_CONFLICT", last, f"the decision {what} {symbol}")

@@ -1,0 +1,245 @@
+"""The observation: the one snapshot a decision rests on.
+
+Owns the building of OBS-01 (contracts.md, "Observation") from market, account and policy. Must
+never include anything not known at its own time; fields without a source are absent, never zero.
+Tests: tests/unit/application/decision_cycle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from caopan.application.ports.market_data import MarketData
+from caopan.domain.accounting.fees import FeeSchedule, buy_cost_bound
+from caopan.domain.accounting.journal import Book, Lot
+from caopan.domain.market.phases import PhaseWindow
+from caopan.domain.market.reference import Reference, TradingStatus
+from caopan.domain.orders.order import Order
+from caopan.domain.risk.policy import RiskPolicy
+from caopan.kernel.canonical import canonical, sha256_hex
+from caopan.kernel.clock import iso
+from caopan.kernel.money import yuan
+
+TTL_MS = 180_000
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A built observation: its values, their canonical bytes, and the hash of those bytes."""
+
+    observation_id: UUID
+    values: Mapping[str, Any]
+    body: bytes
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What the builder must be told about the account. Money in units."""
+
+    account_id: str
+    book: Book
+    open_orders: Sequence[Order]
+    orders_today: int
+    exit_plans: Mapping[str, Mapping[str, Any]]
+
+
+def build_observation(
+    *,
+    observation_id: UUID,
+    now: datetime,
+    trading_day: date,
+    window: PhaseWindow,
+    market: MarketData,
+    account: AccountState,
+    policy: RiskPolicy,
+    fees: FeeSchedule,
+) -> Observation:
+    """Return the observation of `now`."""
+    references = market.references(trading_day, now)
+    features = market.features(trading_day, now)
+    prices = {symbol: reference.pre_close for symbol, reference in references.items()}
+    positions = _positions(account, references, prices, trading_day)
+    market_value = sum(_units_of(position) for position in positions)
+    book = account.book
+    nav = book.cash_free + book.cash_frozen + market_value
+    held = {position["symbol"] for position in positions}
+    universe = sorted(
+        symbol
+        for symbol, reference in references.items()
+        if symbol in held or _fits(reference, nav, policy)
+    )
+    values: dict[str, Any] = {
+        "observation_id": str(observation_id),
+        "generated_at": iso(now),
+        "valid_ttl_ms": TTL_MS,
+        "clock": _clock(trading_day, window, now),
+        "account": {
+            "account_id": account.account_id,
+            "nav": yuan(nav),
+            "cash": yuan(book.cash_free + book.cash_frozen),
+            "available_cash": yuan(book.cash_free),
+            "frozen_cash": yuan(book.cash_frozen),
+            "risk_posture": "normal",
+            "orders_today": account.orders_today,
+            "orders_per_day": policy.orders_per_day,
+        },
+        "positions": [_without_units(position, nav) for position in positions],
+        "open_orders": [_open_order(order) for order in account.open_orders],
+        "market": dict(market.market(trading_day, now)),
+        "universe": universe,
+        "features": {symbol: features.get(symbol, {}) for symbol in universe},
+        "market_rules": {
+            symbol: _rules(references[symbol], account, trading_day, policy, fees)
+            for symbol in universe
+            if symbol in references
+        },
+        "news": [],
+        "data_quality": {
+            "daily_bars": {
+                "as_of": trading_day.isoformat(),
+                "label": market.info.label,
+                "synthetic": market.info.synthetic,
+                "missing_symbols": sorted(held - references.keys()),
+                "stale": False,
+            }
+        },
+    }
+    body = canonical(values)
+    return Observation(observation_id, values, body, sha256_hex(body))
+
+
+def _fits(reference: Reference, nav: int, policy: RiskPolicy) -> bool:
+    smallest = reference.pre_close * max(reference.min_buy_qty, reference.lot_size)
+    return reference.limits_known and smallest <= nav * policy.symbol_nav_cap
+
+
+def _clock(trading_day: date, window: PhaseWindow, now: datetime) -> dict[str, Any]:
+    clock: dict[str, Any] = {
+        "trading_day": trading_day.isoformat(),
+        "phase": window.phase.value,
+        "seconds_to_phase_end": int((window.end - now).total_seconds()),
+    }
+    if window.cancelable_until is not None:
+        clock["cancelable_until"] = iso(window.cancelable_until)
+    return clock
+
+
+def _positions(
+    account: AccountState,
+    references: Mapping[str, Reference],
+    prices: Mapping[str, int],
+    today: date,
+) -> list[dict[str, Any]]:
+    by_symbol: dict[str, list[Lot]] = {}
+    for lot in account.book.lots():
+        by_symbol.setdefault(lot.symbol, []).append(lot)
+    positions: list[dict[str, Any]] = []
+    for symbol, lots in sorted(by_symbol.items()):
+        qty = sum(lot.qty for lot in lots)
+        cost = sum(lot.cost for lot in lots)
+        reference = references.get(symbol)
+        position: dict[str, Any] = {
+            "symbol": symbol,
+            "qty": qty,
+            "sellable_qty": account.book.sellable(
+                symbol, today, t_plus_one=reference is None or reference.t_plus_one
+            ),
+            "lots": [
+                {"qty": lot.qty, "bought_on": lot.bought_on.isoformat()} for lot in lots
+            ],
+            "avg_price": yuan(cost // qty),
+            "days_held": (today - lots[0].bought_on).days,
+        }
+        if symbol in account.exit_plans:
+            position["exit_plan"] = account.exit_plans[symbol]
+        if symbol in prices:
+            value = prices[symbol] * qty
+            position["_value"] = value
+            position["market_value"] = yuan(value)
+            position["unrealized_pnl"] = yuan(value - cost)
+        positions.append(position)
+    return positions
+
+
+def _units_of(position: Mapping[str, Any]) -> int:
+    return int(position.get("_value", 0))
+
+
+def _without_units(position: Mapping[str, Any], nav: int) -> dict[str, Any]:
+    shown = {name: value for name, value in position.items() if name != "_value"}
+    if "_value" in position and nav > 0:
+        shown["weight_nav"] = round(_units_of(position) / nav, 4)
+    return shown
+
+
+def _open_order(order: Order) -> dict[str, Any]:
+    return {
+        "order_id": str(order.order_id),
+        "symbol": order.symbol,
+        "side": order.side.value,
+        "order_type": order.order_type.value,
+        "price": yuan(order.price),
+        "qty": order.qty,
+        "filled_qty": order.filled_qty,
+        "status": order.status.value,
+        "placed_at": iso(order.created_at),
+    }
+
+
+def _rules(
+    reference: Reference,
+    account: AccountState,
+    today: date,
+    policy: RiskPolicy,
+    fees: FeeSchedule,
+) -> dict[str, Any]:
+    book = account.book
+    tradable = (
+        reference.trading_status in (TradingStatus.NORMAL, TradingStatus.DELISTING_PERIOD)
+        and not reference.problems
+    )
+    max_buy = max_sell = 0
+    if tradable:
+        max_buy = _affordable(reference, book.cash_free, policy, fees)
+        max_sell = book.sellable(reference.symbol, today, t_plus_one=reference.t_plus_one)
+    up, down = reference.limit_up, reference.limit_down
+    return {
+        "tick_size": yuan(reference.tick_size),
+        "lot_size": reference.lot_size,
+        "min_buy_qty": reference.min_buy_qty,
+        "qty_step": reference.qty_step,
+        "limit_up": None if up is None else yuan(up),
+        "limit_down": None if down is None else yuan(down),
+        "t_plus_one": reference.t_plus_one,
+        "trading_status": reference.trading_status.value,
+        "max_order_qty": reference.max_limit_qty,
+        "max_buy_qty": max_buy,
+        "max_sell_qty": max_sell,
+    }
+
+
+def _affordable(
+    reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSchedule
+) -> int:
+    """Return the largest quantity free cash pays for at the reference price, fees included."""
+    price = reference.pre_close
+    budget = min(cash, policy.single_order_cap)
+    qty = min(budget // price, reference.max_limit_qty)
+    step = reference.qty_step
+
+    def rounded(quantity: int) -> int:
+        if quantity < reference.min_buy_qty:
+            return 0
+        return quantity - (quantity - reference.min_buy_qty) % step
+
+    qty = rounded(qty)
+    while qty and price * qty + buy_cost_bound(fees, price * qty, reference) > cash:
+        qty = rounded(qty - step)
+    return qty
+
+

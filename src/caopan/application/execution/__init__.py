@@ -1,0 +1,1 @@
+"""From cleared orders to the venue and back; accepts a Clearance only."""

@@ -1,0 +1,69 @@
+"""The model port: one question, one answer, everything about the call recorded.
+
+Owns ModelRequest, ModelReply and the Model protocol. Must never parse an answer. Adapters raise
+Unavailable with a MODEL_* code when no answer came; they never invent one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What an actor is asked."""
+
+    role: str
+    decision_id: UUID
+    observation: Mapping[str, Any]
+    observation_hash: str
+    observation_json: str
+    """The canonical JSON of the observation."""
+    reply_schema: Mapping[str, Any]
+    """JSON Schema of the answer."""
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """What came back, verbatim, with what is known of the call."""
+
+    text: str
+    endpoint: str
+    provider: str
+    model_asked: str
+    model_served: str
+    prompt_hash: str
+    prompt_version: str
+    request: Mapping[str, Any]
+    """What was sent, with secrets removed and the observation replaced by its hash."""
+    latency_ms: int
+    tokens_prompt: int | None = None
+    tokens_completion: int | None = None
+    tokens_reasoning: int | None = None
+    tokens_cached: int | None = None
+    usage_raw: Mapping[str, Any] | None = None
+
+
+class Model(Protocol):
+    """Something that answers an observation with a decision in JSON."""
+
+    @property
+    def alias(self) -> str:
+        """Return the name people configure, for example "builtin/momentum"."""
+        ...
+
+    @property
+    def is_language_model(self) -> bool:
+        """Return False for built-in rule traders, which are labelled so wherever shown."""
+        ...
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Return the model's answer.
+
+        Raises Unavailable: MODEL_TIMEOUT, MODEL_AUTH, MODEL_RATE_LIMIT or MODEL_UNAVAILABLE.
+        """
+        ...

@@ -1,0 +1,223 @@
+"""How each event becomes a balanced transaction.
+
+Owns the bookings: deposit, freeze, release, fill, entitlement. Must never decide whether an event
+may happen; it is told that it did. Tests: tests/property/domain/accounting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from caopan.domain.accounting import journal as j
+from caopan.domain.accounting.journal import Book, Kind, Lot, Posting, Transaction
+from caopan.domain.market.reference import CorporateAction
+from caopan.domain.orders.order import Fill, Order, Side
+from caopan.kernel.errors import CorruptState
+
+
+def deposit(txn_id: UUID, amount: int, at: datetime) -> Transaction:
+    """Return the booking of `amount` units paid in."""
+    return Transaction(
+        txn_id,
+        Kind.DEPOSIT,
+        at,
+        (Posting(j.CASH_FREE, j.CNY, amount), Posting(j.CAPITAL, j.CNY, -amount)),
+    )
+
+
+def freeze_buy(txn_id: UUID, order: Order, cost_bound: int, at: datetime) -> Transaction:
+    """Return the reservation of the most cash a buy can need."""
+    return Transaction(
+        txn_id,
+        Kind.FREEZE,
+        at,
+        (
+            Posting(j.CASH_FREE, j.CNY, -cost_bound),
+            Posting(_frozen_cash(order.order_id), j.CNY, cost_bound),
+        ),
+        order_id=order.order_id,
+    )
+
+
+def freeze_sell(
+    txn_id: UUID, order: Order, book: Book, today: date, at: datetime, *, t_plus_one: bool
+) -> Transaction:
+    """Return the reservation of the shares of a sale, oldest lots first.
+
+    Raises:
+        CorruptState: SHARES_MISSING if the book holds fewer sellable shares.
+    """
+    postings: list[Posting] = []
+    wanted = order.qty
+    for lot in book.lots(order.symbol):
+        if wanted == 0 or (t_plus_one and lot.bought_on >= today):
+            continue
+        taken = min(wanted, lot.free_qty)
+        if taken == 0:
+            continue
+        wanted -= taken
+        postings.append(Posting(_free_shares(lot.bought_on), order.symbol, -taken))
+        postings.append(
+            Posting(_frozen_shares(order.order_id, lot.bought_on), order.symbol, taken)
+        )
+    if wanted:
+        raise CorruptState(
+            "SHARES_MISSING",
+            f"order {order.client_order_id} needs {wanted} more sellable shares of {order.symbol}",
+        )
+    return Transaction(txn_id, Kind.FREEZE, at, tuple(postings), order_id=order.order_id)
+
+
+def release(txn_id: UUID, order: Order, book: Book, at: datetime) -> Transaction | None:
+    """Return the booking that frees what a finished order still holds; None if nothing."""
+    postings: list[Posting] = []
+    cash = book.balance(_frozen_cash(order.order_id))
+    if cash:
+        postings.append(Posting(_frozen_cash(order.order_id), j.CNY, -cash))
+        postings.append(Posting(j.CASH_FREE, j.CNY, cash))
+    for bought_on, qty in _frozen_lots(book, order):
+        postings.append(Posting(_frozen_shares(order.order_id, bought_on), order.symbol, -qty))
+        postings.append(Posting(_free_shares(bought_on), order.symbol, qty))
+    if not postings:
+        return None
+    return Transaction(txn_id, Kind.RELEASE, at, tuple(postings), order_id=order.order_id)
+
+
+def book_fill(txn_id: UUID, fill: Fill, order: Order, book: Book) -> Transaction:
+    """Return the booking of one fill.
+
+    A buy pays from what its order froze and, should that be short (a late fill after release),
+    from free cash. A sale gives up the order's frozen lots, oldest first.
+    """
+    amount = fill.qty * fill.price
+    if fill.side is Side.BUY:
+        postings = _buy_postings(fill, amount, book)
+    else:
+        postings = _sell_postings(fill, amount, order, book)
+    postings.extend(
+        Posting(account, j.CNY, fee)
+        for account, fee in (
+            (j.COMMISSION, fill.commission),
+            (j.STAMP_DUTY, fill.stamp_duty),
+            (j.TRANSFER_FEE, fill.transfer_fee),
+            (j.OTHER_FEES, fill.other_fees),
+        )
+        if fee
+    )
+    return Transaction(
+        txn_id,
+        Kind.FILL,
+        fill.filled_at,
+        tuple(postings),
+        order_id=fill.order_id,
+        fill_id=fill.fill_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What one holding receives on an ex-date."""
+
+    cash: int
+    new_shares: int
+
+
+def entitlement(lots: list[Lot], action: CorporateAction) -> Entitlement:
+    """Return cash (units) and whole new shares for all lots; fractions of a share are dropped."""
+    held = sum(lot.qty for lot in lots)
+    return Entitlement(
+        held * action.cash_per_share,
+        sum(int(lot.qty * action.share_factor) - lot.qty for lot in lots),
+    )
+
+
+def book_entitlement(
+    txn_id: UUID, symbol: str, lots: list[Lot], action: CorporateAction, at: datetime
+) -> Transaction:
+    """Return the booking of an ex-date: cash to free cash, new shares into the lots they fall to."""
+    given = entitlement(lots, action)
+    postings: list[Posting] = []
+    if given.cash:
+        postings.append(Posting(j.CASH_FREE, j.CNY, given.cash))
+        postings.append(Posting(j.DIVIDEND, j.CNY, -given.cash))
+    for lot in lots:
+        new = int(lot.qty * action.share_factor) - lot.qty
+        if new:
+            # Bonus shares carry the age of the shares they fall to.
+            postings.append(Posting(_free_shares(lot.bought_on), symbol, new))
+            postings.append(Posting(j.OUTSIDE, symbol, -new))
+    memo = f"{symbol} ex-date" + (" (estimated from the reference price)" * action.estimated)
+    return Transaction(txn_id, Kind.CORPORATE_ACTION, at, tuple(postings), memo=memo)
+
+
+def _buy_postings(fill: Fill, amount: int, book: Book) -> list[Posting]:
+    frozen_account = _frozen_cash(fill.order_id)
+    due = amount + fill.fees
+    from_frozen = min(due, book.balance(frozen_account))
+    postings = [
+        Posting(_inventory(fill.symbol, fill.trading_day), j.CNY, amount),
+        Posting(_free_shares(fill.trading_day), fill.symbol, fill.qty),
+        Posting(j.OUTSIDE, fill.symbol, -fill.qty),
+    ]
+    if from_frozen:
+        postings.append(Posting(frozen_account, j.CNY, -from_frozen))
+    if due > from_frozen:
+        postings.append(Posting(j.CASH_FREE, j.CNY, from_frozen - due))
+    return postings
+
+
+def _sell_postings(fill: Fill, amount: int, order: Order, book: Book) -> list[Posting]:
+    costs = {lot.bought_on: lot for lot in book.lots(fill.symbol)}
+    postings = [
+        Posting(j.CASH_FREE, j.CNY, amount - fill.fees),
+        Posting(j.OUTSIDE, fill.symbol, fill.qty),
+    ]
+    wanted, cost_gone = fill.qty, 0
+    for bought_on, frozen in _frozen_lots(book, order):
+        taken = min(wanted, frozen)
+        if taken == 0:
+            break
+        wanted -= taken
+        lot = costs[bought_on]
+        # The last shares of a lot take its whole remaining cost, so that no fen is left behind.
+        cost = lot.cost * taken // lot.qty
+        cost_gone += cost
+        postings.append(Posting(_frozen_shares(order.order_id, bought_on), fill.symbol, -taken))
+        if cost:
+            postings.append(Posting(_inventory(fill.symbol, bought_on), j.CNY, -cost))
+    if wanted:
+        raise CorruptState(
+            "SHARES_MISSING",
+            f"fill {fill.broker_fill_id} sells {wanted} shares that {order.client_order_id} "
+            "had not reserved",
+            remedy="reconcile with the venue",
+        )
+    postings.append(Posting(j.REALISED, j.CNY, cost_gone - amount))
+    return postings
+
+
+def _frozen_lots(book: Book, order: Order) -> list[tuple[date, int]]:
+    prefix = f"{j.SHARES_FROZEN}/{order.order_id}/"
+    return sorted(
+        (date.fromisoformat(account.removeprefix(prefix)), amount)
+        for (account, asset), amount in book.balances.items()
+        if asset == order.symbol and account.startswith(prefix)
+    )
+
+
+def _frozen_cash(order_id: UUID) -> str:
+    return f"{j.CASH_FROZEN}/{order_id}"
+
+
+def _free_shares(bought_on: date) -> str:
+    return f"{j.SHARES_FREE}/{bought_on.isoformat()}"
+
+
+def _frozen_shares(order_id: UUID, bought_on: date) -> str:
+    return f"{j.SHARES_FROZEN}/{order_id}/{bought_on.isoformat()}"
+
+
+def _inventory(symbol: str, bought_on: date) -> str:
+    return f"{j.INVENTORY}/{symbol}/{bought_on.isoformat()}"

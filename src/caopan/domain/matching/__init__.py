@@ -1,0 +1,1 @@
+"""The sandbox exchange's matching, as pure functions over finished bars."""
