@@ -5,8 +5,8 @@ ORDER's total so far, rounded half up to the fen, so the fee of a further fill i
 two totals and the minimum commission is charged once. Tests:
 tests/unit/domain/accounting/test_fees.py.
 
-Handling fee (经手费) and regulatory fee (证管费) are contained in the commission, as Chinese brokers
-quote it (全佣); `contained_fees` tells that part, it is never charged on top.
+Handling fee (经手费) and regulatory fee (证管费) are contained in the commission, as brokers quote
+it (全佣); `contained_fees` tells that part, it is never charged on top.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from caopan.kernel.money import UNITS_PER_FEN, rate, ratio_half_up, units, yuan
 
 DEFAULT_COMMISSION_RATE = "0.00025"
 DEFAULT_COMMISSION_MIN = "5"
+COMMISSION_CAP = "0.003"
+"""Highest lawful commission rate (证监发〔2002〕21号, in force since 2002-05-01)."""
 
 
 class FeeKind(StrEnum):
@@ -34,7 +36,6 @@ class FeeKind(StrEnum):
     TRANSFER_FEE = "transfer_fee"
     HANDLING_FEE = "handling_fee"
     REGULATORY_FEE = "regulatory_fee"
-    COMMISSION_CAP = "commission_cap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +99,10 @@ def fee_schedule(
             MONEY_INVALID if the minimum is no amount.
     """
     share = rate(commission_rate)
-    if not 0 <= share <= rate("0.003"):
+    if not 0 <= share <= rate(COMMISSION_CAP):
         raise ConfigInvalid(
             "FEES_INVALID",
-            f"commission_rate {commission_rate!r} is outside 0 to 0.003 (证监发〔2002〕21号)",
+            f"commission_rate {commission_rate!r} is outside 0 to {COMMISSION_CAP}",
             remedy='write a fraction of the amount, for example "0.00025"',
         )
     least = units(commission_min)

@@ -52,7 +52,7 @@ class CorporateAction:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What is known of one symbol before the open of `day`. Prices in units, quantities in shares."""
+    """What is known of one symbol before the open of `day`; prices in units, shares counted."""
 
     symbol: str
     day: date
@@ -79,6 +79,8 @@ class Reference:
     """Entitlement of holders of record of the session before, or None."""
     problems: tuple[str, ...] = ()
     """Data codes (DATA_RULES_MISMATCH, ...) that forbid trading this symbol on this day."""
+    max_market_qty: int | None = None
+    """Largest quantity of one market order; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,148 @@
+"""Symbols: how a security is named, and which exchange and board its code belongs to.
+
+Owns the code ranges of Shanghai, Shenzhen and Beijing shares. Must never guess: a code outside the
+known ranges is refused. Tests: tests/unit/domain/market/test_symbols.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from caopan.domain.market.reference import Board, Exchange
+from caopan.kernel.errors import ConfigInvalid
+
+SYMBOL_INVALID = "SYMBOL_INVALID"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Where a share is listed, as its code tells."""
+
+    symbol: str
+    code: str
+    exchange: Exchange
+    board: Board
+
+
+_SHARES: tuple[tuple[Exchange, str, Board], ...] = (
+    (Exchange.SH, "60", Board.MAIN),
+    (Exchange.SH, "688", Board.STAR),
+    # Depositary receipts trade by the rules of the STAR market.
+    (Exchange.SH, "689", Board.STAR),
+    (Exchange.SZ, "00", Board.MAIN),
+    # 300, 301 and 302 are in use.
+    (Exchange.SZ, "30", Board.CHINEXT),
+    (Exchange.BJ, "92", Board.BSE),
+    # Codes of Beijing shares until they were exchanged for 920xxx (around 2025-10-09).
+    (Exchange.BJ, "43", Board.BSE),
+    (Exchange.BJ, "83", Board.BSE),
+    (Exchange.BJ, "87", Board.BSE),
+)
+
+_NOT_SHARES: tuple[tuple[Exchange, str, str], ...] = (
+    (Exchange.SH, "900", "a B share (B股)"),
+    (Exchange.SZ, "200", "a B share (B股)"),
+    (Exchange.SH, "000", "an index (指数)"),
+    (Exchange.SZ, "399", "an index (指数)"),
+    (Exchange.BJ, "899", "an index (指数)"),
+    (Exchange.SH, "5", "a fund or ETF (基金)"),
+    (Exchange.SZ, "15", "a fund or ETF (基金)"),
+    (Exchange.SZ, "16", "a fund or ETF (基金)"),
+    (Exchange.SZ, "18", "a fund or REIT (基金)"),
+    (Exchange.SH, "11", "a convertible bond (可转债)"),
+    (Exchange.SZ, "12", "a convertible bond (可转债)"),
+    (Exchange.SH, "204", "a repo (回购)"),
+    (Exchange.SZ, "131", "a repo (回购)"),
+    (Exchange.SH, "01", "a bond (债券)"),
+    (Exchange.SH, "02", "a bond (债券)"),
+    (Exchange.SZ, "10", "a bond (债券)"),
+    (Exchange.SZ, "11", "a bond (债券)"),
+    (Exchange.BJ, "82", "a preference share (优先股)"),
+)
+
+_CANONICAL = re.compile(r"(\d{6})\.(SH|SZ|BJ)")
+_VENDOR_SUFFIX = re.compile(r"(\d{6})\.([A-Z]{2,4})")
+_VENDOR_PREFIX = re.compile(r"([A-Z]{2})\.?(\d{6})")
+_VENDOR_EXCHANGES = {
+    "SH": Exchange.SH,
+    "SS": Exchange.SH,
+    "XSHG": Exchange.SH,
+    "SZ": Exchange.SZ,
+    "XSHE": Exchange.SZ,
+    "BJ": Exchange.BJ,
+    "BSE": Exchange.BJ,
+    "BJSE": Exchange.BJ,
+}
+
+
+@lru_cache(maxsize=16_384)
+def parse_symbol(symbol: str) -> Listing:
+    """Return where `symbol` (such as "600519.SH") is listed.
+
+    Raises:
+        ConfigInvalid: SYMBOL_INVALID if it is not written so, if its code belongs to the other
+            exchange, or if it names something other than an A share; nothing can be traded by it.
+    """
+    match = _CANONICAL.fullmatch(symbol)
+    if match is None:
+        raise ConfigInvalid(
+            SYMBOL_INVALID,
+            f"symbol {symbol!r} is not six digits, a dot and SH, SZ or BJ",
+            remedy='write it as "600519.SH"',
+        )
+    code, exchange = match[1], Exchange(match[2])
+    for known, prefix, board in _SHARES:
+        if known is exchange and code.startswith(prefix):
+            return Listing(symbol, code, exchange, board)
+    raise ConfigInvalid(
+        SYMBOL_INVALID, f"symbol {symbol!r} {_what_it_is(code, exchange)}", remedy=_remedy(code)
+    )
+
+
+def canonical_symbol(text: str) -> str:
+    """Return the symbol for how a vendor writes it: sh.600519, 600519.XSHG, SH600519, 600519.
+
+    Raises:
+        ConfigInvalid: SYMBOL_INVALID if it cannot be read as an A share.
+    """
+    upper = text.strip().upper()
+    if _CANONICAL.fullmatch(upper):
+        return parse_symbol(upper).symbol
+    if match := _VENDOR_SUFFIX.fullmatch(upper):
+        code, place = match[1], _VENDOR_EXCHANGES.get(match[2])
+    elif match := _VENDOR_PREFIX.fullmatch(upper):
+        code, place = match[2], _VENDOR_EXCHANGES.get(match[1])
+    else:
+        code, place = upper, _exchange_of_code(upper)
+    if place is None:
+        # Neither form: the strict parser words the refusal.
+        return parse_symbol(text).symbol
+    return parse_symbol(f"{code}.{place}").symbol
+
+
+def _exchange_of_code(code: str) -> Exchange | None:
+    if not re.fullmatch(r"\d{6}", code):
+        return None
+    return next((place for place, prefix, _ in _SHARES if code.startswith(prefix)), None)
+
+
+def _what_it_is(code: str, exchange: Exchange) -> str:
+    for known, prefix, what in _NOT_SHARES:
+        if known is exchange and code.startswith(prefix):
+            return f"is {what}; only A shares can be traded here"
+    elsewhere = _exchange_of_code(code)
+    if elsewhere is not None:
+        return f"has a code of the exchange {elsewhere}"
+    return "has a code in no known range of A shares"
+
+
+def _remedy(code: str) -> str:
+    elsewhere = _exchange_of_code(code)
+    if elsewhere is not None:
+        return f'if the share is meant, write it as "{code}.{elsewhere}"'
+    return (
+        "use a code of the main boards (60, 00), ChiNext (30), STAR (688, 689) or Beijing "
+        "(920; formerly 43, 83, 87)"
+    )

@@ -1,0 +1,117 @@
+"""Order quantities: lots, steps, odd lots, largest orders."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from caopan.adapters.rules.book import load_rules
+from caopan.domain.market.quantity import check_quantity
+from caopan.domain.market.reference import Board, Exchange, Reference, TradingStatus
+from caopan.kernel.errors import Denied
+
+DAY = date(2026, 11, 20)
+
+
+def reference(exchange, board, day=DAY):
+    rule = load_rules().market.quantities.rule(exchange, board, day)
+    return Reference(
+        symbol="600519.SH",
+        day=day,
+        board=board,
+        pre_close=100_000,
+        limit_up=110_000,
+        limit_down=90_000,
+        limits_known=True,
+        tick_size=100,
+        lot_size=rule.lot_size,
+        min_buy_qty=rule.min_buy_qty,
+        qty_step=rule.qty_step,
+        max_limit_qty=rule.max_limit_qty,
+        t_plus_one=True,
+        trading_status=TradingStatus.NORMAL,
+        is_st=False,
+        listing_day_index=None,
+        action=None,
+        max_market_qty=rule.max_market_qty,
+    )
+
+
+MAIN = reference(Exchange.SH, Board.MAIN)
+CHINEXT = reference(Exchange.SZ, Board.CHINEXT)
+STAR = reference(Exchange.SH, Board.STAR)
+BSE = reference(Exchange.BJ, Board.BSE)
+
+
+@pytest.mark.parametrize(
+    ("board", "qty", "code"),
+    [
+        (MAIN, 100, None),
+        (MAIN, 150, "RISK_LOT_SIZE"),
+        (MAIN, 99, "RISK_LOT_SIZE"),
+        (MAIN, 0, "RISK_LOT_SIZE"),
+        (MAIN, -100, "RISK_LOT_SIZE"),
+        (MAIN, 1_000_000, None),
+        (MAIN, 1_000_100, "RISK_MAX_ORDER_QTY"),
+        (CHINEXT, 300_000, None),
+        (CHINEXT, 300_100, "RISK_MAX_ORDER_QTY"),
+        (STAR, 199, "RISK_LOT_SIZE"),
+        (STAR, 200, None),
+        (STAR, 201, None),
+        (STAR, 100_001, "RISK_MAX_ORDER_QTY"),
+        (BSE, 99, "RISK_LOT_SIZE"),
+        (BSE, 101, None),
+    ],
+)
+def test_buy_quantities(board, qty, code):
+    found = check_quantity(board, qty, selling=False)
+    assert (found and found.code) == code
+    assert found is None or (found.detail and found.limit > 0)
+
+
+@pytest.mark.parametrize(
+    ("board", "qty", "sellable", "code"),
+    [
+        (MAIN, 100, 250, None),
+        (MAIN, 150, 250, None),
+        (MAIN, 250, 250, None),
+        (MAIN, 50, 250, None),
+        (MAIN, 120, 250, "RISK_LOT_SIZE"),
+        (MAIN, 30, 50, "RISK_LOT_SIZE"),
+        (MAIN, 50, 50, None),
+        (STAR, 100, 150, "RISK_LOT_SIZE"),
+        (STAR, 150, 150, None),
+        (STAR, 150, 500, "RISK_LOT_SIZE"),
+        (STAR, 299, 500, None),
+        (BSE, 50, 50, None),
+        (BSE, 50, 150, "RISK_LOT_SIZE"),
+        (BSE, 101, 150, None),
+        # More than is sellable is the position check's to refuse.
+        (MAIN, 300, 0, None),
+    ],
+)
+def test_sell_quantities(board, qty, sellable, code):
+    found = check_quantity(board, qty, selling=True, sellable=sellable)
+    assert (found and found.code) == code
+
+
+def test_market_orders_have_their_own_ceiling():
+    assert check_quantity(STAR, 50_001, selling=False, market_order=True).code == (
+        "RISK_MAX_ORDER_QTY"
+    )
+    assert check_quantity(STAR, 50_000, selling=False, market_order=True) is None
+    unknown = replace(STAR, max_market_qty=None)
+    assert check_quantity(unknown, 200, selling=False, market_order=True).code == (
+        "RISK_MAX_ORDER_QTY"
+    )
+
+
+def test_chinext_kept_the_general_ceiling_before_its_reform():
+    before = reference(Exchange.SZ, Board.CHINEXT, date(2020, 8, 21))
+    assert before.max_limit_qty == 1_000_000
+    assert CHINEXT.max_limit_qty == 300_000
+
+
+def test_a_day_the_table_does_not_cover_is_refused():
+    with pytest.raises(Denied, match="RISK_RULES_UNKNOWN"):
+        reference(Exchange.SH, Board.STAR, date(2019, 7, 19))
