@@ -14,10 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from caopan.application.ports.market_data import MarketData
-from caopan.domain.accounting.fees import FeeSchedule, buy_cost_bound
+from caopan.domain.accounting.fees import FeeSchedule, upper_bound
 from caopan.domain.accounting.journal import Book, Lot
 from caopan.domain.market.phases import PhaseWindow
-from caopan.domain.market.reference import Reference, TradingStatus
+from caopan.domain.market.reference import Exchange, Reference, TradingStatus
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.canonical import canonical, sha256_hex
@@ -54,6 +54,7 @@ def build_observation(
     now: datetime,
     trading_day: date,
     window: PhaseWindow,
+    cancelable_until: datetime | None,
     market: MarketData,
     account: AccountState,
     policy: RiskPolicy,
@@ -77,7 +78,7 @@ def build_observation(
         "observation_id": str(observation_id),
         "generated_at": iso(now),
         "valid_ttl_ms": TTL_MS,
-        "clock": _clock(trading_day, window, now),
+        "clock": _clock(trading_day, window, cancelable_until, now),
         "account": {
             "account_id": account.account_id,
             "nav": yuan(nav),
@@ -118,14 +119,16 @@ def _fits(reference: Reference, nav: int, policy: RiskPolicy) -> bool:
     return reference.limits_known and smallest <= nav * policy.symbol_nav_cap
 
 
-def _clock(trading_day: date, window: PhaseWindow, now: datetime) -> dict[str, Any]:
+def _clock(
+    trading_day: date, window: PhaseWindow, cancelable_until: datetime | None, now: datetime
+) -> dict[str, Any]:
     clock: dict[str, Any] = {
         "trading_day": trading_day.isoformat(),
         "phase": window.phase.value,
         "seconds_to_phase_end": int((window.end - now).total_seconds()),
     }
-    if window.cancelable_until is not None:
-        clock["cancelable_until"] = iso(window.cancelable_until)
+    if cancelable_until is not None:
+        clock["cancelable_until"] = iso(cancelable_until)
     return clock
 
 
@@ -228,18 +231,13 @@ def _affordable(
 ) -> int:
     """Return the largest quantity free cash pays for at the reference price, fees included."""
     price = reference.pre_close
-    budget = min(cash, policy.single_order_cap)
-    qty = min(budget // price, reference.max_limit_qty)
-    step = reference.qty_step
-
-    def rounded(quantity: int) -> int:
-        if quantity < reference.min_buy_qty:
-            return 0
-        return quantity - (quantity - reference.min_buy_qty) % step
-
-    qty = rounded(qty)
-    while qty and price * qty + buy_cost_bound(fees, price * qty, reference) > cash:
-        qty = rounded(qty - step)
-    return qty
-
-
+    exchange = Exchange(reference.symbol[-2:])
+    least, step = reference.min_buy_qty, reference.qty_step
+    qty = min(min(cash, policy.single_order_cap) // price, reference.max_limit_qty)
+    while qty >= least:
+        qty -= (qty - least) % step
+        need = upper_bound(fees, qty, price, reference.day, exchange)
+        if need <= cash:
+            return qty
+        qty -= max(step, -(-(need - cash) // price))
+    return 0

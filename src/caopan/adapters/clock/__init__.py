@@ -1,0 +1,1 @@
+"""The system clock, the only place that reads it."""

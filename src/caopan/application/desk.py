@@ -1,0 +1,38 @@
+"""What one account's chain is made of: ports, rules, policy and clocks, chosen once at start-up.
+
+Owns Desk. Must never hold state that changes during a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from caopan.application.ports.broker import Broker
+from caopan.application.ports.market_data import MarketData
+from caopan.application.ports.model import Model
+from caopan.application.ports.store import Run, Store
+from caopan.domain.accounting.fees import FeeSchedule
+from caopan.domain.market.calendar import TradingCalendar
+from caopan.domain.market.phases import PhaseTable
+from caopan.domain.risk.policy import RiskPolicy
+from caopan.kernel.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The fixed parts of one account's chain."""
+
+    run: Run
+    store: Store
+    market: MarketData
+    model: Model
+    broker: Broker
+    clock: Clock
+    calendar: TradingCalendar
+    phases: PhaseTable
+    policy: RiskPolicy
+    fees: FeeSchedule
+    model_deadline_ms: int
+    monotonic_ms: Callable[[], float]
+    """A stopwatch for stage times; its readings are never hashed."""

@@ -1,0 +1,128 @@
+"""From the venue's reports to fills, bookings and order states.
+
+Owns `settle_reports`: pure arithmetic over reports, so that a report said twice changes nothing
+and late, early or repeated fills come out the same. Must never talk to a venue or a store. Tests:
+tests/property/application/execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from caopan.application.ports.broker import FillReport, Report
+from caopan.domain.accounting.bookings import book_fill, release
+from caopan.domain.accounting.fees import FeeSchedule, order_fees
+from caopan.domain.accounting.journal import Book, Transaction
+from caopan.domain.market.reference import Exchange
+from caopan.domain.orders.order import (
+    Fill,
+    Order,
+    OrderStatus,
+    moved,
+    with_fill,
+)
+from caopan.kernel.ids import derived_uuid
+
+_ENDINGS = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What a batch of reports comes to."""
+
+    orders: dict[str, Order]
+    """By client_order_id, as they now stand."""
+    fills: list[Fill] = field(default_factory=list[Fill])
+    transactions: list[Transaction] = field(default_factory=list[Transaction])
+    changed: dict[str, Order] = field(default_factory=dict[str, Order])
+    """Orders whose state differs from before."""
+
+
+def settle_reports(
+    working: Mapping[str, Order],
+    reports: Sequence[Report],
+    *,
+    booked: Set[str],
+    book: Book,
+    fees: FeeSchedule,
+) -> Settlement:
+    """Return what `reports` mean for the `working` orders; `book` is left as it was.
+
+    `booked` holds the venue's fill ids that are already in the books. Reports on orders that are
+    not ours to work are left out.
+    """
+    outcome = Settlement(dict(working))
+    ledger = book.copy()
+    seen = set(booked)
+    for report in reports:
+        order = outcome.orders.get(report.client_order_id)
+        if order is None:
+            continue
+        if isinstance(report, FillReport):
+            if report.broker_fill_id in seen:
+                continue
+            seen.add(report.broker_fill_id)
+            after = _book(outcome, ledger, order, report, fees)
+        elif report.status in _ENDINGS and not order.is_terminal:
+            after = moved(
+                order,
+                report.status,
+                report.at,
+                broker_order_id=report.broker_order_id,
+                reject_code=report.reason,
+            )
+        else:
+            continue
+        outcome.orders[report.client_order_id] = after
+        outcome.changed[report.client_order_id] = after
+        if after.is_terminal:
+            _release(outcome, ledger, after)
+    return outcome
+
+
+def _book(
+    outcome: Settlement, ledger: Book, order: Order, report: FillReport, fees: FeeSchedule
+) -> Order:
+    exchange = Exchange(report.symbol[-2:])
+    after = with_fill(order, report.qty, report.price, report.at)
+    cost = order_fees(
+        fees, order.side, after.filled_amount, report.trading_day, exchange
+    ) - order_fees(fees, order.side, order.filled_amount, report.trading_day, exchange)
+    fill = Fill(
+        fill_id=derived_uuid(report.at, str(order.order_id), "fill", report.broker_fill_id),
+        order_id=order.order_id,
+        decision_id=order.decision_id,
+        broker=order.broker,
+        broker_fill_id=report.broker_fill_id,
+        trading_day=report.trading_day,
+        symbol=report.symbol,
+        side=report.side,
+        qty=report.qty,
+        price=report.price,
+        commission=cost.commission,
+        stamp_duty=cost.stamp_duty,
+        transfer_fee=cost.transfer_fee,
+        other_fees=cost.other_fees,
+        filled_at=report.at,
+    )
+    transaction = book_fill(_txn(fill.fill_id, report), fill, order, ledger)
+    ledger.post(transaction)
+    outcome.fills.append(fill)
+    outcome.transactions.append(transaction)
+    return after
+
+
+def _release(outcome: Settlement, ledger: Book, order: Order) -> None:
+    txn_id = derived_uuid(order.updated_at, str(order.order_id), "release", order.filled_qty)
+    transaction = release(txn_id, order, ledger, order.updated_at)
+    if transaction is not None:
+        ledger.post(transaction)
+        outcome.transactions.append(transaction)
+
+
+def _txn(fill_id: UUID, report: FillReport) -> UUID:
+    return derived_uuid(report.at, str(fill_id), "txn")
+
+

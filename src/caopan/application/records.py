@@ -1,0 +1,244 @@
+"""What each stage leaves in the ledger, and how it is read back.
+
+Owns the payloads of ledger entries: only facts that a replay would produce again (no measured
+times). Must never decide anything. Tests: tests/unit/application/test_records.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+from caopan.application.decision_cycle import actor
+from caopan.application.decision_cycle.observe import Observation
+from caopan.application.desk import Desk
+from caopan.application.ports.store import NavPoint, Run, UnitOfWork
+from caopan.domain.accounting.journal import Transaction
+from caopan.domain.decision.cycle import Cycle
+from caopan.domain.decision.shapes import (
+    ActionVerdict,
+    CheckerResult,
+    Decision,
+    ExitPlan,
+)
+from caopan.domain.ledger.chain import Draft, Stage
+from caopan.domain.orders.order import Fill, Order
+from caopan.kernel.canonical import sha256_hex
+from caopan.kernel.clock import iso
+from caopan.kernel.errors import CorruptState
+from caopan.kernel.money import yuan
+
+
+def run_opened(run: Run, opening: Transaction, at: datetime) -> Draft:
+    """Return the first entry of a chain: everything its result depends on."""
+    payload = {
+        "account_id": run.account_id,
+        "config": run.config,
+        "config_hash": run.config_hash,
+        "kind": run.kind.value,
+        "opening": transaction_json(opening),
+    }
+    return Draft(Stage.CONFIG_CHANGE, at, payload)
+
+
+def observed(cycle: Cycle, observation: Observation, at: datetime) -> Draft:
+    """Return the observation itself as evidence."""
+    return Draft(Stage.OBSERVATION, at, observation.body, cycle.decision_id, cycle.trace_id)
+
+
+def acted(cycle: Cycle, evidence: Mapping[str, Any], at: datetime) -> Draft:
+    """Return the model's answer, verbatim, or why there is none."""
+    return Draft(Stage.ACTOR, at, evidence, cycle.decision_id, cycle.trace_id)
+
+
+def checked(cycle: Cycle, result: CheckerResult) -> Draft:
+    """Return the checker's verdict."""
+    payload = {
+        "checked_at": iso(result.checked_at),
+        "checker": result.checker,
+        "observation_expired": result.observation_expired,
+        "pass": result.passed,
+        "reasons": [reason.as_json() for reason in result.reasons],
+    }
+    return Draft(Stage.CHECKER, result.checked_at, payload, cycle.decision_id, cycle.trace_id)
+
+
+def judged(
+    cycle: Cycle,
+    verdicts: Sequence[ActionVerdict],
+    orders: Sequence[Order],
+    desk: Desk,
+    at: datetime,
+) -> Draft:
+    """Return the gate's verdict on each action and the intents it let through."""
+    payload = {
+        "evaluated_at": iso(at),
+        "orders": [order_json(order) for order in orders],
+        "pass": all(verdict.passed for verdict in verdicts),
+        "policy_version": desk.policy.version,
+        "rules_citation": desk.market.info.rules_citation,
+        "verdicts": [
+            {
+                "action_index": verdict.action_index,
+                "pass": verdict.passed,
+                "reasons": [reason.as_json() for reason in verdict.reasons],
+            }
+            for verdict in verdicts
+        ],
+    }
+    return Draft(Stage.RISK, at, payload, cycle.decision_id, cycle.trace_id)
+
+
+def ordered(order: Order, trace_id: UUID) -> Draft:
+    """Return an order as the venue has taken, refused or ended it."""
+    return Draft(Stage.ORDER, order.updated_at, order_json(order), order.decision_id, trace_id)
+
+
+def filled(fill: Fill, trace_id: UUID) -> Draft:
+    """Return one fill with its fees."""
+    payload = {
+        "broker": fill.broker,
+        "broker_fill_id": fill.broker_fill_id,
+        "commission": yuan(fill.commission),
+        "fill_id": str(fill.fill_id),
+        "filled_at": iso(fill.filled_at),
+        "order_id": str(fill.order_id),
+        "other_fees": yuan(fill.other_fees),
+        "price": yuan(fill.price),
+        "qty": fill.qty,
+        "side": fill.side.value,
+        "stamp_duty": yuan(fill.stamp_duty),
+        "symbol": fill.symbol,
+        "trading_day": fill.trading_day.isoformat(),
+        "transfer_fee": yuan(fill.transfer_fee),
+    }
+    return Draft(Stage.FILL, fill.filled_at, payload, fill.decision_id, trace_id)
+
+
+def outcome(cycle: Cycle, orders: Sequence[Order], fills: Sequence[Fill]) -> Draft:
+    """Return what became of a decision."""
+    at = cycle.closed_at or cycle.opened_at
+    payload: dict[str, Any] = {
+        "fills": len(fills),
+        "orders": len(orders),
+        "status": cycle.status.value,
+    }
+    if cycle.status_code is not None:
+        payload["code"] = cycle.status_code
+    return Draft(Stage.OUTCOME, at, payload, cycle.decision_id, cycle.trace_id)
+
+
+def entitled(transaction: Transaction, day: date, at: datetime) -> Draft:
+    """Return what was booked on an ex-date."""
+    payload = {"trading_day": day.isoformat(), **transaction_json(transaction)}
+    return Draft(Stage.ACCOUNTING, at, payload)
+
+
+def day_closed(point: NavPoint) -> Draft:
+    """Return the account at a day's close."""
+    payload: dict[str, Any] = {
+        "cash_free": yuan(point.cash_free),
+        "cash_frozen": yuan(point.cash_frozen),
+        "fees_total": yuan(point.fees_total),
+        "market_value": yuan(point.market_value),
+        "nav": yuan(point.nav),
+        "realised_total": yuan(point.realised_total),
+        "trading_day": point.trading_day.isoformat(),
+    }
+    if point.benchmark is not None:
+        payload["benchmark"] = yuan(point.benchmark)
+    return Draft(Stage.ACCOUNTING, point.at, payload)
+
+
+def order_json(order: Order) -> dict[str, Any]:
+    """Return an order as JSON values."""
+    values: dict[str, Any] = {
+        "action_index": order.action_index,
+        "broker": order.broker,
+        "clearance_id": str(order.clearance_id),
+        "client_order_id": order.client_order_id,
+        "filled_amount": yuan(order.filled_amount),
+        "filled_qty": order.filled_qty,
+        "not_after": iso(order.not_after),
+        "order_id": str(order.order_id),
+        "order_type": order.order_type.value,
+        "price": yuan(order.price),
+        "qty": order.qty,
+        "side": order.side.value,
+        "status": order.status.value,
+        "symbol": order.symbol,
+        "tif": "day",
+    }
+    if order.broker_order_id is not None:
+        values["broker_order_id"] = order.broker_order_id
+    if order.reject_code is not None:
+        values["reject_code"] = order.reject_code
+    if order.exit_plan_id is not None:
+        values["exit_plan_id"] = str(order.exit_plan_id)
+    return values
+
+
+def exit_plan_json(plan: ExitPlan) -> dict[str, Any]:
+    """Return an exit plan as JSON values."""
+    values: dict[str, Any] = {
+        "stop_price": yuan(plan.stop_price),
+        "take_profit": [
+            {"fraction": fraction, "price": yuan(price)} for price, fraction in plan.take_profit
+        ],
+    }
+    if plan.time_stop_days is not None:
+        values["time_stop_days"] = plan.time_stop_days
+    return values
+
+
+def transaction_json(transaction: Transaction) -> dict[str, Any]:
+    """Return a journal transaction as JSON values; shares are whole, money is yuan."""
+    return {
+        "kind": transaction.kind.value,
+        "memo": transaction.memo,
+        "postings": [
+            {
+                "account": posting.account,
+                "amount": yuan(posting.amount) if posting.asset == "CNY" else str(posting.amount),
+                "asset": posting.asset,
+            }
+            for posting in transaction.postings
+        ],
+        "txn_id": str(transaction.txn_id),
+    }
+
+
+async def read_observation(uow: UnitOfWork, cycle: Cycle) -> Observation:
+    """Return the stored observation of an interrupted cycle.
+
+    Raises:
+        CorruptState: OBSERVATION_MISSING if the store does not hold it.
+    """
+    body = None
+    if cycle.observation_id is not None:
+        body = await uow.observations.get(cycle.observation_id)
+    if body is None or cycle.observation_id is None:
+        raise CorruptState("OBSERVATION_MISSING", f"decision {cycle.decision_id} has none stored")
+    return Observation(cycle.observation_id, json.loads(body), body, sha256_hex(body))
+
+
+async def read_decision(uow: UnitOfWork, cycle: Cycle) -> Decision:
+    """Return the decision of an interrupted cycle by reading its recorded reply again.
+
+    Raises:
+        CorruptState: DECISION_UNREADABLE if the recorded reply does not give one.
+    """
+    async for entry, payload in uow.ledger.entries(cycle.decision_id):
+        if entry.stage is not Stage.ACTOR or not payload or cycle.valid_until is None:
+            continue
+        evidence = json.loads(payload)
+        made_at = datetime.fromtimestamp(evidence["made_at_ms"] / 1000, UTC)
+        decision, _, _, _ = actor.read(
+            evidence["reply"], cycle.decision_id, made_at, cycle.valid_until
+        )
+        if decision is not None:
+            return decision
+    raise CorruptState("DECISION_UNREADABLE", f"decision {cycle.decision_id} has no readable reply")

@@ -1,0 +1,1 @@
+"""History through the very same chain, with a clock that history sets."""
