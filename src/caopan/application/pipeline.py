@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import ParamSpec
 from uuid import UUID
 
@@ -49,11 +49,12 @@ from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side, move
 from caopan.domain.risk.clearance import Clearance
 from caopan.domain.risk.gate import clear, judge_order, reserve
 from caopan.domain.risk.question import ProposedOrder, Question, Quote, Standing
-from caopan.kernel.clock import shanghai
+from caopan.kernel.clock import at_shanghai, shanghai
 from caopan.kernel.errors import CorruptState, Denied
 from caopan.kernel.ids import client_order_id, derived_uuid
 
 _P = ParamSpec("_P")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 VALID_FOR = timedelta(minutes=10)
 """How long a decision may be acted on in autopilot, never past the phase it was made for."""
@@ -92,7 +93,8 @@ class Pipeline:
 
     async def _open_account(self, cash: int) -> None:
         run = self.desk.run
-        txn_id = derived_uuid(run.created_at, run.config_hash, "opening deposit")
+        # No clock in this id: whenever the account is opened again, it is the same deposit.
+        txn_id = derived_uuid(_EPOCH, run.config_hash, "opening deposit")
         async with self._begin() as uow:
             if await uow.journal.booked([txn_id]):
                 return
@@ -346,13 +348,15 @@ class Pipeline:
     async def _entitle(self, day: date) -> None:
         now = self.desk.clock.now()
         references = self.desk.market.references(day, now)
+        # The day, not the moment, names the booking: asking twice on one day books it once.
+        midnight = at_shanghai(day, time())
         found: list[Transaction] = []
         for symbol in sorted(self.account.book.quantities()):
             reference = references.get(symbol)
             if reference is None or reference.action is None:
                 continue
             lots = self.account.book.lots(symbol)
-            txn_id = derived_uuid(now, self.desk.run.config_hash, "ex", day.isoformat(), symbol)
+            txn_id = derived_uuid(midnight, self.desk.run.config_hash, "ex", symbol)
             found.append(book_entitlement(txn_id, symbol, lots, reference.action, now))
         found = [transaction for transaction in found if transaction.postings]
         if not found:
@@ -421,6 +425,12 @@ class Pipeline:
     def _phase_end(self, now: datetime) -> datetime:
         session = self.desk.calendar.is_session(shanghai(now).date())
         return self.desk.phases.window(now, session=session).end
+
+    async def has_cycle(self, day: date, slot: str) -> bool:
+        """Return whether the slot of that day has had its decision."""
+        async with self._begin() as uow:
+            newest = await uow.cycles.last()
+        return newest is not None and (newest.trading_day, newest.slot) == (day, slot)
 
     def _question(
         self,

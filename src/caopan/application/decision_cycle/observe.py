@@ -103,7 +103,7 @@ def build_observation(
         "data_quality": {
             "daily_bars": {
                 "as_of": trading_day.isoformat(),
-                "label": market.info.label,
+                "dataset": market.info.checksum,
                 "synthetic": market.info.synthetic,
                 "missing_symbols": sorted(held - references.keys()),
                 "stale": False,
