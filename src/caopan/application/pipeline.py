@@ -142,7 +142,7 @@ class Pipeline:
         return work.cycle
 
     async def _observe(self, work: Work) -> None:
-        """OPENED → OBSERVED: one snapshot of market, account and rules."""
+        """Go OPENED → OBSERVED: one snapshot of market, account and rules."""
         now, day = self.desk.clock.now(), work.cycle.trading_day
         observation = self._build_observation(work.cycle, now, day)
         cycle = replace(
@@ -162,7 +162,7 @@ class Pipeline:
         work.cycle, work.observation = cycle, observation
 
     async def _ask(self, work: Work) -> None:
-        """OBSERVED → ACTED: the model proposes, or there is a recorded no_op."""
+        """Go OBSERVED → ACTED: the model proposes, or there is a recorded no_op."""
         observation = await self._observation(work)
         now = self.desk.clock.now()
         valid_until = min(now + VALID_FOR, self._phase_end(now))
@@ -189,7 +189,7 @@ class Pipeline:
         work.cycle, work.decision = cycle, answer.decision
 
     async def _check(self, work: Work) -> None:
-        """ACTED → CHECKED: the rule checker, whose word is final."""
+        """Go ACTED → CHECKED: the rule checker, whose word is final."""
         observation, decision = await self._observation(work), await self._decision(work)
         now = self.desk.clock.now()
         result = checker.check(decision, observation, work.cycle.opened_at, now)
@@ -205,7 +205,7 @@ class Pipeline:
         work.cycle = cycle
 
     async def _judge(self, work: Work) -> None:
-        """CHECKED → JUDGED: the gate; what passes is reserved and durable before it can be sent."""
+        """Go CHECKED → JUDGED: the gate; what passes is reserved before it can be sent."""
         decision, now = await self._decision(work), self.desk.clock.now()
         day = work.cycle.trading_day
         references = self.desk.market.references(day, now)
@@ -241,7 +241,7 @@ class Pipeline:
         work.cycle, work.orders = cycle, orders
 
     async def _execute(self, work: Work) -> None:
-        """JUDGED → ORDERED: each order is judged again, marked sending, sent once, and recorded."""
+        """Go JUDGED → ORDERED: each order is judged again, marked sending, sent once, recorded."""
         if not work.orders:
             async with self._begin() as uow:
                 work.orders = list(await uow.orders.of_decision(work.cycle.decision_id))
@@ -271,9 +271,7 @@ class Pipeline:
         question = self._question(_as_proposed(order), references, standing, decision, now)
         verdict, clearance = clear(question, order)
         if clearance is None:
-            return moved(
-                order, OrderStatus.NOT_SENT, now, reject_code=verdict.reasons[0].code
-            )
+            return moved(order, OrderStatus.NOT_SENT, now, reject_code=verdict.reasons[0].code)
         return await self._on_the_wire(order, clearance, now)
 
     async def _on_the_wire(self, order: Order, clearance: Clearance, now: datetime) -> Order:
@@ -491,9 +489,7 @@ class Pipeline:
             not_after=decision.valid_until,
             created_at=now,
             updated_at=now,
-            exit_plan_id=None
-            if action.exit_plan is None
-            else derived_uuid(now, *key, "exit_plan"),
+            exit_plan_id=None if action.exit_plan is None else derived_uuid(now, *key, "exit_plan"),
         )
 
     def _reservations(
@@ -646,4 +642,3 @@ def _outcome_of(orders: Sequence[Order]) -> DecisionStatus:
     if OrderStatus.CANCELED in statuses:
         return DecisionStatus.CANCELED
     return DecisionStatus.FAILED
-

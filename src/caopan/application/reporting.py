@@ -123,8 +123,7 @@ def _note(
 ) -> int:
     """Take note of one entry; return 1 for an entitlement booked on an estimate."""
     if entry.decision_id is None:
-        booked = entry.stage is Stage.ACCOUNTING and payload is not None
-        return int(booked and b"(estimated" in payload)
+        return int(entry.stage is Stage.ACCOUNTING and b"(estimated" in (payload or b""))
     trace = traces.setdefault(entry.decision_id, _Trace())
     trace.trace_ids.add(entry.trace_id)
     trace.stages.add(entry.stage)
@@ -172,9 +171,7 @@ def _coverage(
     return whole / len(cycles)
 
 
-def _is_whole(
-    cycle: Cycle, trace: _Trace, orders: Sequence[Order], fills: Sequence[Fill]
-) -> bool:
+def _is_whole(cycle: Cycle, trace: _Trace, orders: Sequence[Order], fills: Sequence[Fill]) -> bool:
     needed = {Stage.OBSERVATION, Stage.ACTOR}
     if trace.payloads.get(Stage.ACTOR, {}).get("outcome") == PARSED:
         needed.add(Stage.CHECKER)
@@ -193,5 +190,3 @@ def _is_whole(
         )
         and {str(fill.fill_id) for fill in fills} == trace.fills
     )
-
-

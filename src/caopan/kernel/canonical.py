@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from caopan.kernel.errors import ConfigInvalid
+
+Json: TypeAlias = Any
+"""A JSON value: dict, list, tuple, str, int, float, bool or None."""
 
 _SAFE_INTEGER = 2**53
 _PLAIN_LOW = 1e-4
@@ -26,7 +29,7 @@ _encode_plain = json.JSONEncoder(
 ).encode
 
 
-def canonical(value: Any) -> bytes:
+def canonical(value: Json) -> bytes:
     """Return the RFC 8785 bytes of a JSON value (dict, list, tuple, str, int, float, bool, None).
 
     Raises:
@@ -45,12 +48,12 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def content_hash(value: Any) -> str:
+def content_hash(value: Json) -> str:
     """Return the SHA-256 of the canonical JSON of `value`."""
     return sha256_hex(canonical(value))
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: Json) -> bool:  # noqa: PLR0911 - one return a type reads best
     kind = value.__class__
     if kind is str:
         return value.isascii() or _no_surrogates(value)
@@ -72,7 +75,7 @@ def _no_surrogates(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _write(value: Any, parts: list[str]) -> None:
+def _write(value: Json, parts: list[str]) -> None:  # noqa: C901 - one branch a type
     if value is None or value is True or value is False:
         parts.append("null" if value is None else ("true" if value else "false"))
     elif isinstance(value, str):
@@ -138,5 +141,5 @@ def _ecmascript(value: float) -> str:
     return f"{sign}{digits[0]}{tail}e{'+' if power >= 0 else '-'}{abs(power)}"
 
 
-def _refused(value: Any, why: str) -> ConfigInvalid:
+def _refused(value: Json, why: str) -> ConfigInvalid:
     return ConfigInvalid("CANONICAL_VALUE", f"{value!r} cannot be written canonically: {why}")

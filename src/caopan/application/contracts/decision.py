@@ -186,7 +186,5 @@ def _action(index: int, item: ActionReply) -> Action:
         ),
         intent=None
         if item.intent is None
-        else Intent(
-            item.intent.rationale, item.intent.confidence, tuple(item.intent.evidence)
-        ),
+        else Intent(item.intent.rationale, item.intent.confidence, tuple(item.intent.evidence)),
     )

@@ -1,4 +1,4 @@
-"""The rule checker: is the proposal about this observation, in range, fresh and free of conflict?
+"""The rule checker: a proposal is about this observation, in range, fresh, without conflict.
 
 Owns `check` (contracts.md, CheckerResult). It always runs. Must never repair a proposal or look at
 limits of the account (the gate does). Tests: tests/unit/application/decision_cycle.
@@ -36,15 +36,22 @@ def check(
     reasons: list[Reason] = []
     if expired:
         reasons.append(
-            Reason("OBS_EXPIRED", None, "the observation outlived its time to live",
-                   limit=f"{TTL_MS} ms",
-                   actual=f"{int((now - generated_at).total_seconds() * 1000)} ms")
+            Reason(
+                "OBS_EXPIRED",
+                None,
+                "the observation outlived its time to live",
+                limit=f"{TTL_MS} ms",
+                actual=f"{int((now - generated_at).total_seconds() * 1000)} ms",
+            )
         )
     if decision.observation_ref != observation.content_hash:
         reasons.append(
             Reason(
-                "CHECKER_UNKNOWN_REF", None, "the decision names another observation",
-                limit=observation.content_hash, actual=decision.observation_ref,
+                "CHECKER_UNKNOWN_REF",
+                None,
+                "the decision names another observation",
+                limit=observation.content_hash,
+                actual=decision.observation_ref,
             )
         )
     reasons.extend(_account_claims(decision, observation.values))
@@ -132,7 +139,7 @@ def _evidence_faults(
 def _conflicts(decision: Decision) -> Iterator[Reason]:
     orders = [action for action in decision.actions if action.type is ActionType.PLACE_ORDER]
     for symbol, count in Counter(action.symbol for action in orders).items():
-        if count < 2:
+        if count == 1:
             continue
         sides = {action.side for action in orders if action.symbol == symbol}
         what = "both buys and sells" if len(sides) > 1 else "orders twice"

@@ -48,7 +48,7 @@ class AccountState:
     exit_plans: Mapping[str, Mapping[str, Any]]
 
 
-def build_observation(
+def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
     *,
     observation_id: UUID,
     now: datetime,
@@ -152,9 +152,7 @@ def _positions(
             "sellable_qty": account.book.sellable(
                 symbol, today, t_plus_one=reference is None or reference.t_plus_one
             ),
-            "lots": [
-                {"qty": lot.qty, "bought_on": lot.bought_on.isoformat()} for lot in lots
-            ],
+            "lots": [{"qty": lot.qty, "bought_on": lot.bought_on.isoformat()} for lot in lots],
             "avg_price": yuan(cost // qty),
             "days_held": (today - lots[0].bought_on).days,
         }
@@ -226,9 +224,7 @@ def _rules(
     }
 
 
-def _affordable(
-    reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSchedule
-) -> int:
+def _affordable(reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSchedule) -> int:
     """Return the largest quantity free cash pays for at the reference price, fees included."""
     price = reference.pre_close
     exchange = Exchange(reference.symbol[-2:])

@@ -16,9 +16,7 @@ from caopan.domain.risk.clearance import Clearance, verify
 from caopan.kernel.errors import Denied, OutcomeUnknown, Unavailable
 
 
-async def send(
-    order: Order, clearance: Clearance, broker: Broker, now: datetime
-) -> Order:
+async def send(order: Order, clearance: Clearance, broker: Broker, now: datetime) -> Order:
     """Send an order that is durably `sending`; return it in the state the answer gives.
 
     A refusal gives `rejected`, a lost answer `unknown`, a connection that failed before anything

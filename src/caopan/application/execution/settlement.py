@@ -7,7 +7,8 @@ tests/property/application/execution.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,7 +45,7 @@ def settle_reports(
     working: Mapping[str, Order],
     reports: Sequence[Report],
     *,
-    booked: Set[str],
+    booked: AbstractSet[str],
     book: Book,
     fees: FeeSchedule,
 ) -> Settlement:
@@ -124,5 +125,3 @@ def _release(outcome: Settlement, ledger: Book, order: Order) -> None:
 
 def _txn(fill_id: UUID, report: FillReport) -> UUID:
     return derived_uuid(report.at, str(fill_id), "txn")
-
-

@@ -354,7 +354,7 @@ class Store(Protocol):
         ...
 
     async def save_calendar(self, name: str, version: str, sessions: Sequence[date]) -> None:
-        """Keep a snapshot of the trading calendar; storing the same snapshot again changes nothing."""
+        """Keep a snapshot of the trading calendar; the same snapshot again changes nothing."""
         ...
 
     async def load_calendar(self) -> tuple[str, str, Sequence[date]] | None:

@@ -52,9 +52,7 @@ def order_hash(order: Order) -> str:
 
 def mint(order: Order, policy_version: str) -> Clearance:
     """Return the clearance of an order that the gate has just passed."""
-    return Clearance(
-        order.clearance_id, order_hash(order), policy_version, order.not_after, _SEAL
-    )
+    return Clearance(order.clearance_id, order_hash(order), policy_version, order.not_after, _SEAL)
 
 
 def verify(clearance: Clearance, order: Order, now: datetime) -> None:

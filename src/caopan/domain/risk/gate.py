@@ -1,8 +1,8 @@
 """The gate: judges orders in turn against the account as it would then stand.
 
 Owns `judge_order` (every rule, every reason), `clear` (the same, and the clearance) and `reserve`
-(what a passed order takes from the account before the next is judged). Must never change a proposed order. Tests:
-tests/property/domain/risk.
+(what a passed order takes from the account before the next is judged). Must never change a
+proposed order. Tests: tests/property/domain/risk.
 """
 
 from __future__ import annotations

@@ -102,8 +102,12 @@ def answer(
 ) -> str:
     """Return the decision as the JSON text a model would send."""
     account = observation["account"]
-    chosen = list(actions) or [{"type": "no_op", "intent": {"rationale": "nothing to do",
-                                                           "confidence": 0.5, "evidence": []}}]
+    chosen = list(actions) or [
+        {
+            "type": "no_op",
+            "intent": {"rationale": "nothing to do", "confidence": 0.5, "evidence": []},
+        }
+    ]
     return json.dumps(
         {
             "observation_ref": observation_hash,

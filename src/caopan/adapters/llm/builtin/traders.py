@@ -24,8 +24,8 @@ _BUYS_A_DAY = 2
 class BuiltinTrader(ABC):
     """A deterministic rule that reads the observation and nothing else."""
 
-    alias: ClassVar[str]
-    is_language_model: ClassVar[bool] = False
+    alias: str
+    is_language_model: bool = False
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Return the rule's answer as JSON text."""
@@ -57,9 +57,7 @@ class MomentumTrader(BuiltinTrader):
 
     def decide(self, observation: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Sell what has lost its strength, then buy the strongest not held."""
-        ranked = sorted(
-            candidates(observation, self.feature), key=lambda c: (-c.score, c.symbol)
-        )
+        ranked = sorted(candidates(observation, self.feature), key=lambda c: (-c.score, c.symbol))
         place = {candidate.symbol: rank for rank, candidate in enumerate(ranked)}
         by_symbol = {candidate.symbol: candidate for candidate in ranked}
         keep_to = max(len(ranked) // 3, self.slots)
@@ -124,9 +122,7 @@ class MeanReversionTrader(BuiltinTrader):
             rebounded = candidate.last >= Decimal(position["avg_price"]) * self.rebound
             if rebounded or position["days_held"] > self.days:
                 why = "the rebound came, or did not come in time"
-                actions.append(
-                    sell(candidate, position["sellable_qty"], _CHASE, why, self.feature)
-                )
+                actions.append(sell(candidate, position["sellable_qty"], _CHASE, why, self.feature))
         bought = 0
         for candidate in ranked:
             if candidate.score > self.fall or bought == _BUYS_A_DAY:

@@ -14,9 +14,7 @@ def judge(question: Question) -> Reason | None:
     """Refuse an order beside, or against, one of ours that is still working."""
     order, working = question.order, question.standing.working
     if (order.symbol, order.side) in working:
-        return question.no(
-            "RISK_DUPLICATE", f"a {order.side} of {order.symbol} is already working"
-        )
+        return question.no("RISK_DUPLICATE", f"a {order.side} of {order.symbol} is already working")
     other = Side.SELL if order.side is Side.BUY else Side.BUY
     if (order.symbol, other) in working:
         return question.no(

@@ -14,9 +14,7 @@ def judge(question: Question) -> Reason | None:
     """Refuse everything but limit orders."""
     if question.order.order_type is OrderType.LIMIT and question.order.price > 0:
         return None
-    return question.no(
-        "RISK_ORDER_TYPE", "only limit orders with a price are taken", limit="limit"
-    )
+    return question.no("RISK_ORDER_TYPE", "only limit orders with a price are taken", limit="limit")
 
 
 RULE = Rule(

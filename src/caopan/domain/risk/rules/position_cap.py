@@ -21,7 +21,7 @@ def judge(question: Question) -> Reason | None:
     if after > cap:
         return question.no(
             "RISK_POSITION_CAP",
-            f"{order.symbol} would be {yuan(after)}, over {float(policy.symbol_nav_cap):.1%} of NAV",
+            f"{order.symbol} would be over {float(policy.symbol_nav_cap):.1%} of NAV",
             limit=yuan(int(cap)),
             actual=yuan(after),
         )

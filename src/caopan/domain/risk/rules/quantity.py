@@ -17,9 +17,7 @@ def judge(question: Question) -> Reason | None:
     if reference is None:
         return None
     sellable = question.standing.sellable.get(order.symbol, 0)
-    found = check_quantity(
-        reference, order.qty, selling=order.side is Side.SELL, sellable=sellable
-    )
+    found = check_quantity(reference, order.qty, selling=order.side is Side.SELL, sellable=sellable)
     if found is None:
         return None
     return question.no(found.code, found.detail, limit=found.limit, actual=order.qty)

@@ -1,0 +1,1 @@
+"""Versioned prompt texts; a changed text is a new file."""

@@ -1,0 +1,1 @@
+"""The composition root: settings to object graph. Imports nothing by itself."""
