@@ -59,9 +59,7 @@ def freeze_sell(
             continue
         wanted -= taken
         postings.append(Posting(_free_shares(lot.bought_on), order.symbol, -taken))
-        postings.append(
-            Posting(_frozen_shares(order.order_id, lot.bought_on), order.symbol, taken)
-        )
+        postings.append(Posting(_frozen_shares(order.order_id, lot.bought_on), order.symbol, taken))
     if wanted:
         raise CorruptState(
             "SHARES_MISSING",
@@ -136,7 +134,7 @@ def entitlement(lots: list[Lot], action: CorporateAction) -> Entitlement:
 def book_entitlement(
     txn_id: UUID, symbol: str, lots: list[Lot], action: CorporateAction, at: datetime
 ) -> Transaction:
-    """Return the booking of an ex-date: cash to free cash, new shares into the lots they fall to."""
+    """Return the booking of an ex-date: cash to free cash, new shares into their lots."""
     given = entitlement(lots, action)
     postings: list[Posting] = []
     if given.cash:
