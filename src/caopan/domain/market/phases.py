@@ -127,7 +127,7 @@ _AFTER_HOURS_INTAKE = frozenset(
 class PhaseTable:
     """The phases of each exchange, by date."""
 
-    __slots__ = ("_after_hours", "_gaps", "_sessions")
+    __slots__ = ("_after_hours", "_gaps", "_sessions", "_windows")
 
     def __init__(
         self,
@@ -138,6 +138,8 @@ class PhaseTable:
         self._sessions = tuple(sessions)
         self._after_hours = tuple(after_hours)
         self._gaps = tuple(gaps)
+        # Asked several times for every order of a day.
+        self._windows: dict[tuple[Exchange, date], tuple[PhaseWindow, ...]] = {}
 
     def windows(self, day: date, *, exchange: Exchange = Exchange.SH) -> tuple[PhaseWindow, ...]:
         """Return the phases of the session `day` in order; together they fill the whole day.
@@ -148,22 +150,10 @@ class PhaseTable:
         Raises:
             Denied: RISK_RULES_UNKNOWN before the first known schedule of `exchange`.
         """
-        row = require(
-            (item for item in self._sessions if item.exchange is exchange),
-            day,
-            f"trading hours of {exchange}",
-        )
-        phases = [
-            (phase, start)
-            for phase, start in _DAY
-            if row.closing_auction or phase is not Phase.CLOSING_AUCTION
-        ]
-        starts = [at_shanghai(day, start) for _, start in phases]
-        ends = [*starts[1:], starts[0] + timedelta(days=1)]
-        return tuple(
-            PhaseWindow(phase, start, end)
-            for (phase, _), start, end in zip(phases, starts, ends, strict=True)
-        )
+        known = self._windows.get((exchange, day))
+        if known is None:
+            known = self._windows[exchange, day] = self._resolve(day, exchange)
+        return known
 
     def window(
         self, instant: datetime, *, session: bool, exchange: Exchange = Exchange.SH
@@ -244,3 +234,21 @@ class PhaseTable:
     def _gap(self, exchange: Exchange, day: date) -> Permit:
         rows = (row for row in self._gaps if row.exchange is exchange)
         return require(rows, day, f"orders between 9:25 and 9:30 on {exchange}").permit
+
+    def _resolve(self, day: date, exchange: Exchange) -> tuple[PhaseWindow, ...]:
+        row = require(
+            (item for item in self._sessions if item.exchange is exchange),
+            day,
+            f"trading hours of {exchange}",
+        )
+        phases = [
+            (phase, start)
+            for phase, start in _DAY
+            if row.closing_auction or phase is not Phase.CLOSING_AUCTION
+        ]
+        starts = [at_shanghai(day, start) for _, start in phases]
+        ends = [*starts[1:], starts[0] + timedelta(days=1)]
+        return tuple(
+            PhaseWindow(phase, start, end)
+            for (phase, _), start, end in zip(phases, starts, ends, strict=True)
+        )

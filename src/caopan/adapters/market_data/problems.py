@@ -1,0 +1,60 @@
+"""Names the rows of a batch that are refused.
+
+Owns the wording of DATA_BAD_ROW and DATA_UNIT refusals: at most ten rows by symbol, day, field and
+value, and how many there are. Must never drop or change a row. Tests:
+tests/unit/adapters/market_data/test_frame.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from caopan.kernel.errors import ConfigInvalid
+
+BAD_ROW = "DATA_BAD_ROW"
+UNIT = "DATA_UNIT"
+NAMED_ROWS = 10
+
+
+@dataclass(slots=True)
+class BadRows:
+    """Collects refused rows of one batch; `raise_if_any` ends the collection."""
+
+    label: str
+    total: int = 0
+    named: list[str] = field(default_factory=list[str])
+
+    def add(self, frame: pl.DataFrame, wrong: pl.Expr, column: str, why: str) -> None:
+        """Collect the rows of `frame` where `wrong` holds, blaming the value in `column`.
+
+        `frame` has the columns symbol and day; a null in `wrong` counts as false.
+        """
+        bad = frame.filter(wrong.fill_null(value=False))
+        self.total += bad.height
+        room = NAMED_ROWS - len(self.named)
+        for symbol, day, value in self._rows(bad.head(room), column):
+            self.named.append(f"{symbol} {day} {column}={value!r} ({why})")
+
+    def _rows(self, bad: pl.DataFrame, column: str) -> Iterator[tuple[object, object, object]]:
+        for row in bad.iter_rows(named=True):
+            yield row["symbol"], row["day"], row[column]
+
+    def raise_if_any(self) -> None:
+        """Refuse the batch.
+
+        Raises:
+            ConfigInvalid: DATA_BAD_ROW if a row was collected; nothing of the batch is used.
+        """
+        if not self.total:
+            return
+        rest = self.total - len(self.named)
+        tail = f" and {rest} more" if rest else ""
+        count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
+        raise ConfigInvalid(
+            BAD_ROW,
+            f"{self.label}: {count}: {'; '.join(self.named)}{tail}",
+            remedy="correct or remove these rows; nothing was loaded",
+        )
