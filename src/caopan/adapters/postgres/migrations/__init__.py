@@ -1,0 +1,1 @@
+"""Alembic's home: env.py, the revisions and their SQL scripts; shipped inside the package."""

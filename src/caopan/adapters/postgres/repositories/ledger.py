@@ -1,0 +1,202 @@
+"""The append-only chain of one run.
+
+Owns reading and appending entries and payloads. Must never decide whether a chain is intact (the
+domain's Verifier does): it hands out what lies there. An observation entry's payload is the
+observation itself (table observation), so it is stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from caopan.adapters.postgres import values
+from caopan.adapters.postgres.connection import Session
+from caopan.adapters.postgres.statements import arrays, insert_batch
+from caopan.adapters.postgres.tables import LEDGER_ENTRY, LEDGER_PAYLOAD
+from caopan.domain.ledger.chain import Draft, Entry, Head, Stage, seal
+from caopan.kernel.errors import Conflict, CorruptState
+
+_ENTRY: Final = (
+    "seq",
+    "stage",
+    "at",
+    "decision_id",
+    "trace_id",
+    "payload_hash",
+    "prev_hash",
+    "hash",
+)
+_PAYLOAD: Final = ("seq", "body")
+_LOCK: Final = "SELECT seq, hash, fence FROM ledger_head WHERE run_id = %(run_id)s FOR UPDATE"
+_HEAD: Final = "SELECT seq, hash FROM ledger_head WHERE run_id = %(run_id)s"
+_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+_PRUNINGS: Final = "SELECT source, month FROM ledger_pruning"
+_INSERT_ENTRIES: Final = insert_batch(
+    LEDGER_ENTRY, ("run_id", *_ENTRY), scalars=("run_id",), prefix="entry_", given="moved"
+)
+_INSERT_PAYLOADS: Final = insert_batch(
+    LEDGER_PAYLOAD, ("run_id", *_PAYLOAD), scalars=("run_id",), prefix="payload_", given="moved"
+)
+# Nothing is inserted unless the head was exactly where the entries were sealed onto; moving it
+# locks it until commit.
+_APPEND: Final = f"""
+    WITH moved AS (
+        UPDATE ledger_head SET seq = %(new_seq)s, hash = %(new_hash)s
+        WHERE run_id = %(run_id)s AND seq = %(old_seq)s AND hash = %(old_hash)s
+            AND fence = coalesce(%(fence)s::bigint, fence)
+        RETURNING seq
+    ), entries AS ({_INSERT_ENTRIES}), payloads AS ({_INSERT_PAYLOADS})
+    SELECT seq FROM moved
+"""  # noqa: S608 - our own statements
+_ENTRIES: Final = """
+    SELECT e.seq, e.stage, e.at, e.decision_id, e.trace_id, e.payload_hash, e.prev_hash, e.hash,
+           e.recorded_at, CASE e.stage WHEN 'observation' THEN o.body ELSE p.body END
+    FROM ledger_entry e
+    LEFT JOIN ledger_payload p
+        ON p.run_id = e.run_id AND p.seq = e.seq AND p.recorded_at = e.recorded_at
+    LEFT JOIN observation o
+        ON o.run_id = e.run_id AND o.content_hash = e.payload_hash
+        AND o.recorded_at = e.recorded_at AND e.stage = 'observation'
+    WHERE e.run_id = %(run_id)s
+"""
+_STREAMED_ROWS: Final = 500
+LOST: Final = b""
+"""Stands for a payload that is missing though retention never removed its month: no JSON value is
+empty, so the verifier names the entry."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """What this process holds of a run while it has the lease."""
+
+    fence: int
+    """Token of this lease; a later lease has a greater one."""
+    head: Head
+    """Where the chain ended when we last looked: a guess, checked by every append."""
+
+
+class PostgresLedger:
+    """LedgerRepository on PostgreSQL."""
+
+    def __init__(self, session: Session, run_id: int, lease: Lease | None) -> None:
+        """Work for `run_id`; `lease` is what this process holds of it, None without one."""
+        self._session = session
+        self._run_id = run_id
+        self._lease = lease
+        self._moved: Head | None = None
+
+    def committed(self) -> None:
+        """Keep the head this unit of work has made durable, as the guess for the next one."""
+        if self._lease is not None and self._moved is not None:
+            self._lease.head = self._moved
+        self._moved = None
+
+    async def append(self, drafts: Sequence[Draft]) -> Head:
+        """Seal drafts onto the head and return the new head.
+
+        The payload of an observation entry is not stored here: the caller adds the observation
+        with the same canonical bytes in the same unit of work. Whoever holds the lease knows where
+        the head is and saves the question; a wrong guess inserts nothing and is corrected.
+
+        Raises Conflict RUN_FENCED when another process has taken the run over since.
+        """
+        guess = self._moved or (self._lease.head if self._lease is not None else None)
+        if not drafts:
+            return guess or await self._lock()
+        moved = await self._try(guess, drafts) if guess is not None else None
+        if moved is None:
+            moved = await self._try(await self._lock(), drafts)
+        if moved is None:
+            raise CorruptState(
+                "LEDGER_HEAD",
+                f"run {self._run_id}: the locked head did not move",
+                remedy="run `caopan ledger verify`",
+            )
+        self._moved = moved
+        return moved
+
+    async def head(self) -> Head:
+        """Return the recorded head; read first in a unit of work, it and `entries` are one view."""
+        if self._moved is not None:
+            return self._moved
+        await self._one_view()
+        rows = await self._session.rows(_HEAD, {"run_id": self._run_id})
+        if not rows:
+            raise _unknown(self._run_id)
+        return Head(*rows[0])
+
+    async def entries(
+        self, decision_id: UUID | None = None
+    ) -> AsyncIterator[tuple[Entry, bytes | None]]:
+        """Yield entries in order of seq with their payload, None where pruned, LOST where lost."""
+        await self._one_view()
+        pruned = {(source, month) for source, month in await self._session.rows(_PRUNINGS)}
+        wanted = "" if decision_id is None else " AND e.decision_id = %(decision_id)s"
+        params = {"run_id": self._run_id, "decision_id": decision_id}
+        statement = f"{_ENTRIES}{wanted} ORDER BY e.seq"
+        async with self._session.stream(statement, params, _STREAMED_ROWS) as cursor:
+            async for row in cursor:
+                stage = Stage(row[1])
+                entry = Entry(row[0], stage, *row[2:8])
+                yield entry, _body(stage, row[8], row[9], pruned)
+
+    async def _try(self, head: Head, drafts: Sequence[Draft]) -> Head | None:
+        sealed, new = seal(head, drafts)
+        entries = [tuple(getattr(entry, name) for name in _ENTRY) for entry, _ in sealed]
+        payloads = [
+            (entry.seq, values.pack(body))
+            for entry, body in sealed
+            if entry.stage is not Stage.OBSERVATION
+        ]
+        params: dict[str, Any] = {
+            "run_id": self._run_id,
+            "old_seq": head.seq,
+            "old_hash": head.hash,
+            "new_seq": new.seq,
+            "new_hash": new.hash,
+            "fence": None if self._lease is None else self._lease.fence,
+            **arrays(_ENTRY, entries, prefix="entry_"),
+            **arrays(_PAYLOAD, payloads, prefix="payload_"),
+        }
+        params["entry_stage"] = [entry.stage.value for entry, _ in sealed]
+        cursor = await self._session.run(_APPEND, params)
+        return new if await cursor.fetchone() else None
+
+    async def _lock(self) -> Head:
+        cursor = await self._session.run(_LOCK, {"run_id": self._run_id})
+        row = await cursor.fetchone()
+        if row is None:
+            raise _unknown(self._run_id)
+        seq, digest, fence = row
+        if self._lease is not None and fence != self._lease.fence:
+            raise Conflict(
+                "RUN_FENCED",
+                f"run {self._run_id} was taken over by another process (token {fence},"
+                f" ours {self._lease.fence})",
+                remedy="stop this process; the other one goes on",
+            )
+        return Head(seq, digest)
+
+    async def _one_view(self) -> None:
+        # Head and entries are compared with each other, so they must come from one instant even
+        # while another process appends.
+        if self._session.pristine:
+            await self._session.run(_SNAPSHOT)
+
+
+def _body(
+    stage: Stage, recorded_at: datetime, stored: bytes | None, pruned: set[tuple[str, date]]
+) -> bytes | None:
+    if stored is not None:
+        return values.unpack(stored)
+    source = "observation" if stage is Stage.OBSERVATION else "ledger_payload"
+    month = recorded_at.astimezone(UTC).date().replace(day=1)
+    return None if (source, month) in pruned else LOST
+
+
+def _unknown(run_id: int) -> CorruptState:
+    return CorruptState("RUN_UNKNOWN", f"run {run_id} has no ledger", remedy="name an existing run")

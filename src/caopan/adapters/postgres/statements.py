@@ -1,0 +1,85 @@
+"""SQL texts made once from the table metadata.
+
+Owns the compilation of statements to the driver's form, and the one shape of bulk insert: rows
+travel as one array per column and are unnested by the server, so that a batch of any size is one
+round trip. Must never run a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects.postgresql import psycopg as driver_dialect
+
+_DIALECT: Final = driver_dialect.PGDialect_psycopg()
+
+
+def names(table: Table, *, without: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the columns a repository writes: all but those the database fills itself."""
+    return tuple(
+        column.name
+        for column in table.columns
+        if column.name not in without and column.server_default is None and column.identity is None
+    )
+
+
+def insert(table: Table, columns: Sequence[str]) -> str:
+    """Return the INSERT of one row of `columns`."""
+    listed = ", ".join(columns)
+    values = ", ".join(f"%({name})s::{_type(table.columns[name])}" for name in columns)
+    return f"INSERT INTO {table.name} ({listed}) VALUES ({values})"  # noqa: S608 - our own names
+
+
+def insert_batch(
+    table: Table,
+    columns: Sequence[str],
+    *,
+    scalars: Sequence[str] = (),
+    prefix: str = "",
+    given: str = "",
+) -> str:
+    """Return the INSERT of many rows: an array per column, but one value for each of `scalars`.
+
+    Rows are inserted in the order of the arrays. `prefix` is put before the arrays' parameters,
+    so that two inserts can share a statement; `given` names a CTE without whose row nothing is
+    inserted.
+    """
+    many = [name for name in columns if name not in scalars]
+    listed = ", ".join([*scalars, *many])
+    unnested = ", ".join(f"%({prefix}{name})s::{_type(table.columns[name])}[]" for name in many)
+    fixed = "".join(f"%({name})s::{_type(table.columns[name])}, " for name in scalars)
+    picked = ", ".join(f"batch.{name}" for name in many)
+    source = f"{given}, " if given else ""
+    return (
+        f"INSERT INTO {table.name} ({listed})"  # noqa: S608 - our own names
+        f" SELECT {fixed}{picked} FROM {source}unnest({unnested})"
+        f" WITH ORDINALITY AS batch({', '.join(many)}, nth) ORDER BY batch.nth"
+    )
+
+
+def arrays(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, prefix: str = ""
+) -> dict[str, list[Any]]:
+    """Return rows (values in the order of `columns`) as one list per column."""
+    if not rows:
+        return {prefix + name: [] for name in columns}
+    turned = zip(*rows, strict=True)
+    return {prefix + name: list(values) for name, values in zip(columns, turned, strict=True)}
+
+
+def selected(table: Table, columns: Sequence[str] | None = None) -> str:
+    """Return "SELECT columns FROM table" to be continued by a WHERE."""
+    listed = ", ".join(columns or [column.name for column in table.columns])
+    return f"SELECT {listed} FROM {table.name}"  # noqa: S608 - our own names
+
+
+def updated(table: Table, columns: Sequence[str]) -> str:
+    """Return "UPDATE table SET columns" to be continued by a WHERE."""
+    sets = ", ".join(f"{name} = %({name})s::{_type(table.columns[name])}" for name in columns)
+    return f"UPDATE {table.name} SET {sets}"  # noqa: S608 - our own names
+
+
+def _type(column: Column[Any]) -> str:
+    return column.type.compile(dialect=_DIALECT)

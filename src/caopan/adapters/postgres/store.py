@@ -1,0 +1,212 @@
+"""The store on PostgreSQL: units of work, runs, the lease of a run, calendar snapshots.
+
+Owns the pool of connections and the leases this process holds. Must never trust what another
+process may have changed. Tests: tests/contract/store.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import date, datetime
+from types import TracebackType
+from typing import Any, Final, LiteralString, Self
+from uuid import UUID
+
+import psycopg
+
+from caopan.adapters.postgres.connection import Driver, Session, connect, engine
+from caopan.adapters.postgres.errors import translated
+from caopan.adapters.postgres.partitions import ENSURE_AHEAD
+from caopan.adapters.postgres.repositories.ledger import Lease
+from caopan.adapters.postgres.repositories.runs import SELECT_RUNS, run_of
+from caopan.adapters.postgres.uow import PostgresUnitOfWork
+from caopan.application.ports.store import Run, RunKind, RunStatus
+from caopan.domain.ledger.chain import Head
+from caopan.kernel.errors import Conflict, CorruptState
+
+_POOL_SIZE: Final = 5
+_LEASE_CLASS: Final = 0x63616F70
+"""First half of the advisory lock's key ("caop"); the second is the run."""
+_INSERT_RUN: Final = """
+    WITH new AS (
+        INSERT INTO run (kind, account_id, config_hash, config, status, created_at)
+        VALUES (%(kind)s, %(account_id)s, %(config_hash)s, %(config)s::json, %(status)s, %(at)s)
+        RETURNING run_id
+    )
+    INSERT INTO ledger_head (run_id, seq, hash, fence)
+    SELECT run_id, %(seq)s, %(hash)s, 0 FROM new RETURNING run_id
+"""
+_FIND: Final = """
+    SELECT run_id, decision_id FROM decision
+    WHERE decision_id BETWEEN %(low)s AND %(high)s
+    ORDER BY run_id DESC, decision_id
+"""
+_NEWEST_CALENDAR: Final = (
+    "SELECT name, version, sessions FROM calendar_snapshot ORDER BY snapshot_id DESC LIMIT 1"
+)
+_INSERT_CALENDAR: Final = (
+    "INSERT INTO calendar_snapshot (name, version, sessions)"
+    " VALUES (%(name)s, %(version)s, %(sessions)s::date[])"
+)
+_TRY_LEASE: LiteralString = "SELECT pg_try_advisory_lock(%s::int, %s::int)"
+_NEXT_FENCE: LiteralString = (
+    "UPDATE ledger_head SET fence = fence + 1 WHERE run_id = %s RETURNING fence, seq, hash"
+)
+
+
+class PostgresStore:
+    """Store on PostgreSQL; `async with` closes its connections."""
+
+    def __init__(
+        self, url: str, *, synchronous_commit: bool = True, pool_size: int = _POOL_SIZE
+    ) -> None:
+        """Keep where the database is; nothing is connected yet.
+
+        Without `synchronous_commit` a crash of the server may lose the last commits, never tear
+        them: enough for a replay, which can be run again.
+        """
+        self._url = url
+        self._synchronous = synchronous_commit
+        self._pool = engine(url, synchronous_commit=synchronous_commit, pool_size=pool_size)
+        self._leases: dict[int, Lease] = {}
+
+    async def __aenter__(self) -> Self:
+        """Return the store."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the pool."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection of the pool."""
+        await self._pool.dispose()
+
+    def begin(self, run_id: int) -> PostgresUnitOfWork:
+        """Return a unit of work on one run, to be entered with `async with`."""
+        return PostgresUnitOfWork(self._pool, run_id, self._leases.get(run_id))
+
+    async def create_run(
+        self,
+        kind: RunKind,
+        account_id: str,
+        config: Mapping[str, Any],
+        config_hash: str,
+        at: datetime,
+    ) -> Run:
+        """Store a new run and return it with its number.
+
+        Raises Conflict RUN_EXISTS for a second running desk of one account.
+        """
+        params = {
+            "kind": kind.value,
+            "account_id": account_id,
+            "config_hash": config_hash,
+            "config": json.dumps(config),
+            "status": RunStatus.RUNNING.value,
+            "at": at,
+            "seq": Head().seq,
+            "hash": Head().hash,
+        }
+        async with self._session() as session:
+            await session.run(ENSURE_AHEAD)
+            cursor = await session.run(_INSERT_RUN, params)
+            row = await cursor.fetchone()
+            await session.commit()
+        if row is None:
+            raise CorruptState("RUN_UNKNOWN", "the database stored a run without a number")
+        return Run(row[0], kind, account_id, config_hash, config, RunStatus.RUNNING, at)
+
+    async def runs(self, kind: RunKind | None = None, *, unfinished: bool = False) -> Sequence[Run]:
+        """Return runs, newest first."""
+        wanted = ["TRUE"]
+        if kind is not None:
+            wanted.append("kind = %(kind)s")
+        if unfinished:
+            wanted.append("status = 'running'")
+        statement = f"{SELECT_RUNS} WHERE {' AND '.join(wanted)} ORDER BY run_id DESC"
+        async with self._session() as session:
+            rows = await session.rows(statement, {"kind": kind.value if kind else None})
+        return [run_of(row) for row in rows]
+
+    async def find_decision(self, prefix: str) -> Sequence[tuple[int, UUID]]:
+        """Return (run_id, decision_id) of decisions whose id begins so, newest run first."""
+        digits = prefix.replace("-", "").lower()
+        if not re.fullmatch(r"[0-9a-f]{1,32}", digits):
+            return []
+        params = {"low": UUID(digits.ljust(32, "0")), "high": UUID(digits.ljust(32, "f"))}
+        async with self._session() as session:
+            return [tuple(row) for row in await session.rows(_FIND, params)]
+
+    def lease(self, run_id: int) -> AbstractAsyncContextManager[None]:
+        """Hold the one right to trade on a run; freed when the process dies.
+
+        Whoever holds it gets a new fencing token: a former holder that lost its connection, and
+        with it the lease, can no longer append to the run's ledger (Conflict RUN_FENCED).
+
+        Raises Conflict RUN_BUSY while another process holds it.
+        """
+        return self._leased(run_id)
+
+    async def save_calendar(self, name: str, version: str, sessions: Sequence[date]) -> None:
+        """Keep a snapshot of the trading calendar; saving the newest again changes nothing."""
+        if await self.load_calendar() == (name, version, tuple(sessions)):
+            return
+        async with self._session() as session:
+            params = {"name": name, "version": version, "sessions": list(sessions)}
+            await session.run(_INSERT_CALENDAR, params)
+            await session.commit()
+
+    async def load_calendar(self) -> tuple[str, str, Sequence[date]] | None:
+        """Return the newest calendar snapshot: name, version, sessions."""
+        async with self._session() as session:
+            rows = await session.rows(_NEWEST_CALENDAR)
+        return (rows[0][0], rows[0][1], tuple(rows[0][2])) if rows else None
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncGenerator[Session]:
+        session = Session(self._pool)
+        await session.open()
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    @asynccontextmanager
+    async def _leased(self, run_id: int) -> AsyncGenerator[None]:
+        # Its own connection: the lock lives as long as this session of the database does.
+        holder = await connect(self._url, autocommit=True)
+        try:
+            self._leases[run_id] = await _take(holder, run_id)
+            yield
+        finally:
+            self._leases.pop(run_id, None)
+            await holder.close()
+
+
+async def _take(holder: Driver, run_id: int) -> Lease:
+    try:
+        cursor = await holder.execute(_TRY_LEASE, (_LEASE_CLASS, run_id))
+        taken = await cursor.fetchone()
+        if taken is None or not taken[0]:
+            raise Conflict(
+                "RUN_BUSY",
+                f"run {run_id} is being traded by another process",
+                remedy="wait until it ends, or stop it",
+            )
+        await holder.execute(ENSURE_AHEAD)
+        cursor = await holder.execute(_NEXT_FENCE, (run_id,))
+        token = await cursor.fetchone()
+    except psycopg.Error as error:
+        raise translated(error, lost=holder.closed) from error
+    if token is None:
+        raise CorruptState("RUN_UNKNOWN", f"run {run_id} is not stored")
+    return Lease(token[0], Head(token[1], token[2]))
