@@ -77,7 +77,7 @@ def plan_postgres(home: Path, starting: FileLock, *, durable: bool) -> ServerPla
         data=str(cluster),
         log=str(home / "logs" / "postgres.log"),
         arguments=[
-            str(place.postgres / "bin" / "postgres"),
+            str(place.binaries.program("postgres")),
             "-D",
             str(cluster),
             *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
@@ -187,7 +187,7 @@ def _run(
     It inherits the start lock: when this command is killed, the next one waits for it to end.
     """
     done = subprocess.run(
-        [str(place.postgres / "bin" / program), *words],
+        [str(place.binaries.program(program)), *words],
         input=stdin,
         capture_output=True,
         text=True,

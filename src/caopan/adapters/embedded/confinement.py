@@ -28,7 +28,7 @@ _LIBC: Final = ctypes.CDLL(None)
 _CLONE_NEWUSER: Final = 0x10000000
 _PR_SET_PDEATHSIG: Final = 1
 _REFUSED: Final = 111
-_PROBE: Final = 'test -w "$1" && test -x "$1" && exec "$2" --version'
+_PROBE: Final = 'test -w "$1" && test -x "$1" && { test -z "$2" || exec "$2" --version; }'
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Confinement:
 
         return prepare
 
-    def reaches(self, folder: Path, program: Path) -> bool:
-        """Return whether a process so confined can write `folder` and run `program`."""
-        command = ["/bin/sh", "-c", _PROBE, "probe", str(folder), str(program)]
+    def reaches(self, folder: Path, program: Path | None = None) -> bool:
+        """Return whether a process so confined can write `folder` (and run `program`)."""
+        command = ["/bin/sh", "-c", _PROBE, "probe", str(folder), str(program or "")]
         try:
             done = subprocess.run(
                 command,

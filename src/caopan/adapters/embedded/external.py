@@ -32,7 +32,9 @@ _AUTH_WORDS: Final = (
 
 
 def libpq_url(url: str) -> str:
-    """Return `url` as libpq and psycopg want it."""
+    """Return `url` as libpq and psycopg want it; libpq's other form is left as it is."""
+    if "://" not in url:
+        return url
     return "postgresql://" + url.partition("://")[2]
 
 

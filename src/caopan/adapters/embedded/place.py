@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from caopan.adapters.embedded.binaries import postgres_install, valkey_binary
+from caopan.adapters.embedded.binaries import Binaries, bundled, copied_to, copy_bundled
 from caopan.adapters.embedded.confinement import (
     Confinement,
     as_self,
@@ -40,10 +40,7 @@ class Place:
 
     confinement: Confinement
     directory: Path
-    postgres: Path
-    """PostgreSQL's installation folder (bin, lib, share)."""
-    valkey: Path
-    """The `valkey-server` binary."""
+    binaries: Binaries
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,13 @@ def prepare_home(home: Path) -> None:
     """
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (home / "run").mkdir(exist_ok=True, mode=0o700)
+        owner = home.stat()
+        for name in ("run", "data", "logs", "backups"):
+            folder = home / name
+            folder.mkdir(exist_ok=True, mode=0o700)
+            if os.geteuid() == 0 and folder.stat().st_uid != owner.st_uid:
+                # What root makes in a user's home is that user's.
+                os.chown(folder, owner.st_uid, owner.st_gid)
         os.close(open_private(home / "run" / "home.lock", os.O_RDWR))
     except OSError as error:
         raise home_unusable(home, error) from error
@@ -107,28 +110,16 @@ def find_place(home: Path) -> Place:
         turn.close()
 
 
-def _find_place(home: Path) -> Place:
-    data = home / "data"
-    data.mkdir(exist_ok=True, mode=0o700)
-    record = data / "place.json"
-    if record.exists():
-        return _recorded(home, json.loads(record.read_text(encoding="utf-8")))
-    owner = data.stat()
-    if os.geteuid() != 0:
-        if owner.st_uid != os.geteuid():
-            raise ConfigInvalid(
-                "HOME_UNUSABLE",
-                f"the data in {data} belongs to the user with id {owner.st_uid}",
-                remedy="Run as that user, or set CAOPAN_HOME to a directory of your own.",
-            )
-        return Place(as_self(), data, postgres_install(), valkey_binary())
-    if owner.st_uid != 0:
-        # Root in a user's home: the servers run as that user, or the user could never use them.
-        return _reachable(as_user(owner.st_uid, owner.st_gid), data, copy_into=None)
-    inside = in_namespace()
-    if inside and inside.reaches(data, postgres_install() / "bin" / "postgres"):
-        return Place(inside, data, postgres_install(), valkey_binary())
-    return _settle_outside(home, record)
+def recorded_directory(home: Path) -> Path | None:
+    """Return the directory outside `home` that its record names; None without such a record."""
+    try:
+        noted = json.loads((home / "data" / "place.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    directory = Path(str(noted["directory"]))
+    back = directory / "home"
+    ours = back.exists() and back.read_text(encoding="utf-8") == str(home)
+    return directory if ours else None
 
 
 def load_credentials(home: Path) -> Credentials | None:
@@ -183,6 +174,37 @@ def own_folder(folder: Path, user: Confinement) -> Path:
     return folder
 
 
+def _find_place(home: Path) -> Place:
+    data = home / "data"
+    record = data / "place.json"
+    if record.exists():
+        return _recorded(home, json.loads(record.read_text(encoding="utf-8")))
+    owner = data.stat()
+    if os.geteuid() != 0:
+        if owner.st_uid != os.geteuid():
+            raise ConfigInvalid(
+                "HOME_UNUSABLE",
+                f"the data in {data} belongs to the user with id {owner.st_uid}",
+                remedy="Run as that user, or set CAOPAN_HOME to a directory of your own.",
+            )
+        return Place(as_self(), data, bundled())
+    if owner.st_uid != 0:
+        # Root in a user's home: the servers run as that user, or the user could never use them.
+        return _reachable(as_user(owner.st_uid, owner.st_gid), data)
+    inside = in_namespace()
+    if inside and inside.reaches(data, bundled().program("postgres")):
+        return Place(inside, data, bundled())
+    if (data / "postgres" / "PG_VERSION").exists():
+        # Its data must not seem lost: nothing new is made elsewhere.
+        raise Unavailable(
+            "ROOT_REFUSED",
+            f"the databases in {data} are root's, and this machine allows no user namespace"
+            " to run them in",
+            remedy="Allow user namespaces, or hand the directory to a user and run as them.",
+        )
+    return _settle_outside(home, record)
+
+
 def _recorded(home: Path, record: dict[str, object]) -> Place:
     directory = Path(str(record["directory"]))
     if not directory.is_dir():
@@ -207,7 +229,7 @@ def _recorded(home: Path, record: dict[str, object]) -> Place:
         )
     write_private(back, str(home))
     confinement = as_user(int(str(record["uid"])), int(str(record["gid"])))
-    return _reachable(confinement, directory, copy_into=directory)
+    return _reachable(confinement, directory)
 
 
 def _settle_outside(home: Path, record: Path) -> Place:
@@ -224,8 +246,8 @@ def _settle_outside(home: Path, record: Path) -> Place:
             os.chown(directory, least.uid, least.gid)
         except OSError:
             continue
-        if least.reaches(directory, Path("/bin/sh")):
-            place = _reachable(least, directory, copy_into=directory)
+        if least.reaches(directory):
+            place = _reachable(least, directory)
             write_private(directory / "home", str(home))
             noted = {"directory": str(directory), "uid": least.uid, "gid": least.gid}
             write_private(record, json.dumps(noted))
@@ -239,40 +261,33 @@ def _settle_outside(home: Path, record: Path) -> Place:
     )
 
 
-def _reachable(confinement: Confinement, directory: Path, *, copy_into: Path | None) -> Place:
+def _reachable(confinement: Confinement, directory: Path) -> Place:
     """Return the place with binaries the confined user can run, copied there when need be."""
-    postgres, valkey = postgres_install(), valkey_binary()
-    if not confinement.reaches(directory, postgres / "bin" / "postgres"):
-        if copy_into is None:
-            raise ConfigInvalid(
-                "HOME_UNUSABLE",
-                f"the owner of {directory} (id {confinement.uid}) cannot reach it or {postgres}",
-                remedy="Run as that user, or set CAOPAN_HOME to a directory of root's.",
-            )
-        postgres = _copied(postgres, copy_into, confinement)
-        valkey = _copied(valkey, copy_into, confinement)
-    return Place(confinement, directory, postgres, valkey)
+    if not confinement.reaches(directory):
+        raise ConfigInvalid(
+            "HOME_UNUSABLE",
+            f"the user with id {confinement.uid}, who owns {directory}, cannot reach it",
+            remedy="Run as that user, or set CAOPAN_HOME to a directory of your own.",
+        )
+    binaries = bundled()
+    if not confinement.reaches(directory, binaries.program("postgres")):
+        binaries = _copied(binaries, directory, confinement)
+    return Place(confinement, directory, binaries)
 
 
-def _copied(source: Path, directory: Path, user: Confinement) -> Path:
-    """Copy a binary (or a folder of them) to where `user` can run it; keep the newest only."""
-    moment = source.stat().st_mtime_ns
-    mark = hashlib.sha256(f"{os.fspath(source)}{moment}".encode()).hexdigest()[:12]
+def _copied(source: Binaries, directory: Path, user: Confinement) -> Binaries:
+    """Copy the binaries to where `user` can run them; keep the newest copy only."""
+    program = source.program("postgres")
+    mark = f"{os.fspath(program)} {program.stat().st_mtime_ns}"
     shelf = own_folder(directory / "bin", user)
-    target = shelf / f"{source.name}-{mark}"
-    if target.exists():
-        return target
-    for old in shelf.glob(f"{source.name}-*"):
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
-    fresh = target.with_suffix(".new")
-    if source.is_dir():
-        ignored = shutil.ignore_patterns("include", "*.a")
-        shutil.copytree(source, fresh, symlinks=True, ignore=ignored)
+    target = shelf / hashlib.sha256(mark.encode()).hexdigest()[:12]
+    if not target.exists():
+        for old in shelf.iterdir():
+            shutil.rmtree(old)
+        fresh = target.with_suffix(".new")
+        copy_bundled(fresh)
         for folder, _, files in os.walk(fresh):
             for name in (".", *files):
                 os.chown(Path(folder) / name, user.uid, user.gid, follow_symlinks=False)
-    else:
-        shutil.copy2(source, fresh)
-        os.chown(fresh, user.uid, user.gid)
-    fresh.rename(target)
-    return target
+        fresh.rename(target)
+    return copied_to(target)

@@ -48,7 +48,7 @@ def plan_valkey(home: Path, _starting: FileLock) -> ServerPlan:
         data=str(folder),
         log=str(home / "logs" / "valkey.log"),
         # A lone dash, last, makes it read its configuration from stdin.
-        arguments=[str(place.valkey), "--port", "{port}", "--dir", str(folder), "-"],
+        arguments=[str(place.binaries.valkey), "--port", "{port}", "--dir", str(folder), "-"],
         stdin="".join(f"{name} {value}\n" for name, value in configuration.items()),
         environment=child_environment(),
         confinement=asdict(place.confinement),
