@@ -40,9 +40,9 @@ class ExitCode(IntEnum):
 
 
 def exit_code(error: CaopanError) -> ExitCode:
-    """Return the exit code of `error`; a refusal whose code says PERMISSION is not risk's."""
+    """Return the exit code of `error`; a refusal by the database or a permission is not risk's."""
     if isinstance(error, Denied):
-        permission = error.code.startswith("PERMISSION")
+        permission = error.code.startswith(("PERMISSION", "DB_"))
         return ExitCode.NOT_PERMITTED if permission else ExitCode.RISK_REFUSED
     if isinstance(error, Unavailable):
         return ExitCode.OUT_OF_REACH
