@@ -1,0 +1,115 @@
+"""Reading the ledger: verification of chains and the story of one decision.
+
+Owns `verify_runs` and `read_story`. Must never write.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from caopan.adapters.postgres.store import PostgresStore
+from caopan.application.ports.store import Run, UnitOfWork
+from caopan.domain.ledger.chain import Entry, Verification, Verifier
+from caopan.kernel.clock import iso
+from caopan.kernel.errors import ConfigInvalid
+
+LAST = "last"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One decision's entries with their payloads, and whether the chain holds up to them."""
+
+    run_id: int
+    decision_id: UUID
+    trace_id: UUID | None
+    entries: list[tuple[Entry, bytes | None]]
+    verification: Verification
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the story as JSON values."""
+        return {
+            "run_id": self.run_id,
+            "decision_id": str(self.decision_id),
+            "trace_id": str(self.trace_id),
+            "verified": self.verification.verified,
+            "entries": [
+                {
+                    "seq": entry.seq,
+                    "stage": entry.stage.value,
+                    "at": iso(entry.at),
+                    "hash": entry.hash,
+                    "payload": json.loads(payload) if payload else None,
+                }
+                for entry, payload in self.entries
+            ],
+        }
+
+
+async def verify_runs(database_url: str, run_id: int | None) -> list[tuple[Run, Verification]]:
+    """Return the verdict on each run's chain, oldest run first; of one run where `run_id` says so.
+
+    Raises:
+        ConfigInvalid: RUN_UNKNOWN if there is no such run.
+    """
+    async with PostgresStore(database_url) as store:
+        runs = [run for run in await store.runs() if run_id in (None, run.run_id)]
+        if run_id is not None and not runs:
+            raise ConfigInvalid("RUN_UNKNOWN", f"there is no run {run_id}")
+        found: list[tuple[Run, Verification]] = []
+        for run in reversed(runs):
+            async with store.begin(run.run_id) as uow:
+                found.append((run, await _verify(uow)))
+        return found
+
+
+async def read_story(database_url: str, name: str, run_id: int | None) -> Story | None:
+    """Return the story of the decision whose id begins with `name`; "last" is the newest.
+
+    Raises:
+        ConfigInvalid: DECISION_AMBIGUOUS if several decisions of one run begin so.
+    """
+    async with PostgresStore(database_url) as store:
+        if name == LAST:
+            matches = await _newest(store, run_id)
+        else:
+            matches = list(await store.find_decision(name))
+        matches = [match for match in matches if run_id in (None, match[0])]
+        if not matches:
+            return None
+        chosen_run, decision_id = matches[0]
+        others = {other for run, other in matches if run == chosen_run}
+        if len(others) > 1:
+            raise ConfigInvalid(
+                "DECISION_AMBIGUOUS",
+                f"{len(others)} decisions begin with {name!r}",
+                remedy="give more of the id",
+            )
+        async with store.begin(chosen_run) as uow:
+            entries = [pair async for pair in uow.ledger.entries(decision_id)]
+            verification = await _verify(uow)
+    trace_id = entries[0][0].trace_id if entries else None
+    return Story(chosen_run, decision_id, trace_id, entries, verification)
+
+
+async def _newest(store: PostgresStore, run_id: int | None) -> list[tuple[int, UUID]]:
+    for run in await store.runs():
+        if run_id not in (None, run.run_id):
+            continue
+        async with store.begin(run.run_id) as uow:
+            cycle = await uow.cycles.last()
+        if cycle is not None:
+            return [(run.run_id, cycle.decision_id)]
+    return []
+
+
+async def _verify(uow: UnitOfWork) -> Verification:
+    verifier = Verifier()
+    async for entry, payload in uow.ledger.entries():
+        verifier.feed(entry, payload)
+        if verifier.failed:
+            break
+    return verifier.finish(await uow.ledger.head())

@@ -1,0 +1,79 @@
+"""Which market a run reads: files or the synthetic one, with its calendar and rules.
+
+Owns `open_calendar`, `open_files` and `open_synthetic`. Must never mix two data sets.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from caopan.adapters.calendar.xshg import (
+    from_snapshot,
+    load_calendar,
+    snapshot_name,
+    to_snapshot,
+)
+from caopan.adapters.market_data.files import load_files
+from caopan.adapters.market_data.panel import MarketPanel, build_panel
+from caopan.adapters.market_data.synthetic import generate
+from caopan.adapters.rules.book import load_rules
+from caopan.application.ports.store import Store
+from caopan.domain.market.calendar import TradingCalendar
+from caopan.kernel.errors import ConfigInvalid
+
+_NAMED = 5
+
+
+async def open_calendar(store: Store) -> TradingCalendar:
+    """Return the trading calendar from its snapshot in the database, taking one if it is missing.
+
+    The library behind a snapshot is heavy; after the first start it is not imported again.
+    """
+    stored = await store.load_calendar()
+    if stored is not None and stored[0] == snapshot_name():
+        return from_snapshot(*stored)
+    calendar = load_calendar()
+    await store.save_calendar(*to_snapshot(calendar))
+    return calendar
+
+
+def open_files(
+    path: Path, calendar: TradingCalendar, symbols: tuple[str, ...] | None
+) -> tuple[MarketPanel, pl.DataFrame]:
+    """Return the panel and frame of a file or folder; `symbols` keeps only those.
+
+    Raises:
+        ConfigInvalid: DATA_MISSING_SYMBOL if the files lack one of `symbols`, and as load_files.
+    """
+    frame, label = load_files(path, calendar)
+    if symbols is not None:
+        missing = sorted(set(symbols) - set(frame["symbol"].unique()))
+        if missing:
+            raise ConfigInvalid(
+                "DATA_MISSING_SYMBOL",
+                f"{label} holds no bars of {', '.join(missing[:_NAMED])}"
+                + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""),
+                remedy="leave them out of --symbols, or give data that has them",
+            )
+        frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
+    return _panel(frame, label, calendar, synthetic=False), frame
+
+
+def open_synthetic(
+    seed: int, calendar: TradingCalendar, *, end: date, days: int, breadth: int
+) -> tuple[MarketPanel, pl.DataFrame]:
+    """Return the synthetic market of `seed`: `days` sessions up to `end`, `breadth` symbols."""
+    frame = generate(seed, calendar, end=end, days=days, symbols=breadth)
+    label = f"synthetic market (seed {seed})"
+    return _panel(frame, label, calendar, synthetic=True), frame
+
+
+def _panel(
+    frame: pl.DataFrame, label: str, calendar: TradingCalendar, *, synthetic: bool
+) -> MarketPanel:
+    return build_panel(
+        frame, label=label, synthetic=synthetic, calendar=calendar, rules=load_rules().market
+    )

@@ -1,0 +1,251 @@
+"""A replay or demo from request to report.
+
+Owns the object graph of a simulated run, and which unfinished run a request goes on with. Must
+never hold a rule of trading. The bars a run reads are kept in the database, as evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date, time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from caopan.adapters.brokers.sandbox.venue import SandboxVenue
+from caopan.adapters.clock.system import SystemClock, monotonic_ms
+from caopan.adapters.market_data.panel import MarketPanel
+from caopan.adapters.postgres.bars import import_bars
+from caopan.adapters.postgres.store import PostgresStore
+from caopan.adapters.postgres.venue_journal import PostgresVenueJournal
+from caopan.adapters.rules.book import load_rules
+from caopan.application.desk import Desk
+from caopan.application.pipeline import Pipeline
+from caopan.application.ports.market_data import DatasetInfo, MarketData
+from caopan.application.ports.model import Model
+from caopan.application.ports.store import Run, RunKind, RunStatus, Store
+from caopan.application.replay.clock import ReplayClock
+from caopan.application.replay.runner import ReplayPlan, replay
+from caopan.application.reporting import RunReport, report_run
+from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
+from caopan.bootstrap.models import choose_model
+from caopan.bootstrap.run_config import RunConfig, config_hash
+from caopan.domain.accounting.fees import fee_schedule
+from caopan.domain.market.calendar import TradingCalendar
+from caopan.domain.risk.policy import RiskPolicy
+from caopan.kernel.clock import Clock, at_shanghai
+from caopan.kernel.errors import ConfigInvalid
+from caopan.settings import Settings
+
+MODEL_DEADLINE_MS = 180_000
+ACCOUNT = "sandbox"
+SYNTHETIC_END = date(2025, 12, 31)
+"""The demo's market ends here, whatever today is, so that a seed means one result."""
+_WARM_UP = 80
+"""Sessions before the first decision, so that its features exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """What a person asked for. Cash in units."""
+
+    kind: RunKind
+    cash: int
+    model: str | None
+    seed: int
+    data: Path | None = None
+    """A file or folder of bars; None means the synthetic market."""
+    start: date | None = None
+    end: date | None = None
+    symbols: tuple[str, ...] | None = None
+    days: int = 0
+    """For the synthetic market: how many sessions to decide on."""
+    breadth: int = 0
+    """For the synthetic market: how many symbols it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOutcome:
+    """A finished run with its measured times."""
+
+    run: Run
+    report: RunReport
+    info: DatasetInfo
+    model_alias: str
+    is_language_model: bool
+    stage_ms: Mapping[str, Sequence[float]]
+    elapsed_s: float
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Whom a long run tells how far it is."""
+
+    on_start: Callable[[int, DatasetInfo, bool], None]
+    """Told the number of days, the data set, and whether an unfinished run goes on."""
+    on_day: Callable[[date, int], None]
+    """Told each closed day and its NAV in units."""
+
+
+async def run_replay(
+    database_url: str, settings: Settings, request: ReplayRequest, watcher: Watcher
+) -> ReplayOutcome:
+    """Run `request` to its end, going on with the same request's unfinished run if there is one.
+
+    Raises:
+        ConfigInvalid: for data, dates, symbols or a model that cannot be used.
+        Conflict: RUN_BUSY if another process is on the same run.
+    """
+    began = monotonic_ms()
+    async with PostgresStore(database_url, synchronous_commit=False) as store:
+        calendar = await open_calendar(store)
+        market, frame = _open_market(request, calendar)
+        days = _days(market, request)
+        model = choose_model(request.model, settings)
+        config = _config(request, market.info, days, model)
+        await asyncio.to_thread(
+            import_bars,
+            database_url,
+            label=market.info.label,
+            source="synthetic" if market.info.synthetic else "file",
+            checksum=market.info.checksum,
+            synthetic=market.info.synthetic,
+            frame=frame,
+        )
+        run, resumed = await _find_or_create(store, request.kind, config)
+        watcher.on_start(len(days), market.info, resumed)
+        clock = ReplayClock(at_shanghai(days[0], time(9)))
+        async with (
+            store.lease(run.run_id),
+            opened_desk(
+                database_url, store, run, market, model, clock, calendar, durable=False
+            ) as desk,
+        ):
+            pipeline = Pipeline(desk)
+            await replay(pipeline, clock, ReplayPlan(days, request.cash), watcher.on_day)
+            report = await report_run(store, run.run_id, request.cash)
+            async with store.begin(run.run_id) as uow:
+                at = SystemClock().now()
+                await uow.run.finish(RunStatus.FINISHED, at, report.as_json())
+                await uow.commit()
+    return ReplayOutcome(
+        run=run,
+        report=report,
+        info=market.info,
+        model_alias=model.alias,
+        is_language_model=model.is_language_model,
+        stage_ms=pipeline.stage_ms,
+        elapsed_s=(monotonic_ms() - began) / 1000,
+        resumed=resumed,
+    )
+
+
+@asynccontextmanager
+async def opened_desk(
+    database_url: str,
+    store: Store,
+    run: Run,
+    market: MarketData,
+    model: Model,
+    clock: Clock,
+    calendar: TradingCalendar,
+    *,
+    durable: bool,
+) -> AsyncGenerator[Desk]:
+    """Give the desk of `run` on the sandbox venue, whose journal is closed at the end."""
+    rules = load_rules()
+    journal = PostgresVenueJournal(database_url, synchronous_commit=durable)
+    venue = SandboxVenue(
+        run_id=run.run_id,
+        journal=journal,
+        market=market,
+        clock=clock,
+        calendar=calendar,
+        phases=rules.market.phases,
+    )
+    try:
+        await venue.load()
+        yield Desk(
+            run=run,
+            store=store,
+            market=market,
+            model=model,
+            broker=venue,
+            clock=clock,
+            calendar=calendar,
+            phases=rules.market.phases,
+            policy=RiskPolicy(),
+            fees=fee_schedule(rules.fees),
+            model_deadline_ms=MODEL_DEADLINE_MS,
+            monotonic_ms=monotonic_ms,
+        )
+    finally:
+        await journal.close()
+
+
+def _open_market(
+    request: ReplayRequest, calendar: TradingCalendar
+) -> tuple[MarketPanel, pl.DataFrame]:
+    if request.data is not None:
+        return open_files(request.data, calendar, request.symbols)
+    return open_synthetic(
+        request.seed,
+        calendar,
+        end=SYNTHETIC_END,
+        days=request.days + _WARM_UP,
+        breadth=request.breadth,
+    )
+
+
+def _days(market: MarketPanel, request: ReplayRequest) -> tuple[date, ...]:
+    info = market.info
+    start, end = request.start or info.first_day, request.end or info.last_day
+    if start > end:
+        raise ConfigInvalid(
+            "DATE_INVALID", f"--start {start} is after --end {end}", remedy="swap them"
+        )
+    if start < info.first_day or end > info.last_day:
+        raise ConfigInvalid(
+            "DATE_INVALID",
+            f"{start} to {end} is not inside the data, which goes from {info.first_day} "
+            f"to {info.last_day}",
+            remedy="choose --start and --end inside the data",
+        )
+    days = market.sessions(start, end)
+    if request.days:
+        days = days[-request.days :]
+    if not days:
+        raise ConfigInvalid("DATE_INVALID", f"no trading day lies between {start} and {end}")
+    return days
+
+
+def _config(
+    request: ReplayRequest, info: DatasetInfo, days: Sequence[date], model: Model
+) -> dict[str, Any]:
+    return RunConfig(
+        kind=request.kind,
+        account_id=ACCOUNT,
+        model=model.alias,
+        cash=request.cash,
+        start=days[0],
+        end=days[-1],
+        seed=request.seed,
+        symbols=request.symbols,
+    ).as_json(info, RiskPolicy(), fee_schedule(load_rules().fees))
+
+
+async def _find_or_create(
+    store: Store, kind: RunKind, config: Mapping[str, Any]
+) -> tuple[Run, bool]:
+    """Return the unfinished run of the same configuration, or a new one."""
+    wanted = config_hash(dict(config))
+    for run in await store.runs(kind, unfinished=True):
+        if run.config_hash == wanted:
+            return run, True
+    run = await store.create_run(kind, ACCOUNT, config, wanted, SystemClock().now())
+    return run, False

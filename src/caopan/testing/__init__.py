@@ -1,0 +1,1 @@
+"""Shipped test doubles: seeded loop, misbehaving venues, scripted models, in-memory store."""
