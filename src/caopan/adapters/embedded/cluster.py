@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from caopan.adapters.embedded.binaries import POSTGRES_MAJOR
+from caopan.adapters.embedded.confinement import environment
 from caopan.adapters.embedded.locks import FileLock
 from caopan.adapters.embedded.place import (
     Credentials,
@@ -27,7 +28,6 @@ from caopan.adapters.embedded.place import (
 )
 from caopan.adapters.embedded.watchdog import ServerPlan
 from caopan.kernel.errors import ConfigInvalid, CorruptState, Unavailable
-from caopan.settings import child_environment
 
 SUPERUSER: Final = "postgres"
 OWNER: Final = "caopan"
@@ -83,7 +83,6 @@ def plan_postgres(home: Path, starting: FileLock, *, durable: bool) -> ServerPla
             *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
         ],
         stdin="",
-        environment=child_environment(),
         confinement=asdict(place.confinement),
         # Fast shutdown, then immediate (recovers at the next start), then the kernel.
         stop=[[signal.SIGINT, 60], [signal.SIGQUIT, 10], [signal.SIGKILL, 10]],
@@ -187,16 +186,15 @@ def _run(
     It inherits the start lock: when this command is killed, the next one waits for it to end.
     """
     done = subprocess.run(
-        [str(place.binaries.program(program)), *words],
+        place.confinement.command([str(place.binaries.program(program)), *words]),
         input=stdin,
         capture_output=True,
         text=True,
         errors="replace",
-        env=child_environment(),
+        env=environment(),
         cwd="/",
         check=False,
         pass_fds=(starting.descriptor,),
-        preexec_fn=place.confinement.enter(),
     )
     if done.returncode != 0:
         failure = f"{program} ended with status {done.returncode}"

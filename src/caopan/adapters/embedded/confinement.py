@@ -1,6 +1,6 @@
 """As whom the servers run: PostgreSQL refuses to run as root, and Valkey need not.
 
-Owns the three ways to start a server process and the choice between them. Must never prompt,
+Owns the three ways to start a server process (`enter.py` carries them out). Must never prompt,
 create a user or change the permissions of a folder it did not make.
 
     self       an ordinary user runs the servers as themselves
@@ -12,22 +12,17 @@ create a user or change the permissions of a folder it did not make.
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
 import pwd
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-# Loaded before any fork: the child then only makes system calls.
-_LIBC: Final = ctypes.CDLL(None)
-_CLONE_NEWUSER: Final = 0x10000000
-_PR_SET_PDEATHSIG: Final = 1
-_REFUSED: Final = 111
+import caopan
+
 _PROBE: Final = 'test -w "$1" && test -x "$1" && { test -z "$2" || exec "$2" --version; }'
 
 
@@ -39,45 +34,42 @@ class Confinement:
     uid: int
     gid: int
 
-    def enter(self, death_signal: int = 0) -> Callable[[], None]:
-        """Return what the new process must do between fork and exec.
+    def command(self, words: list[str], *, death_signal: int = 0) -> list[str]:
+        """Return the command line that confines itself, then becomes `words`.
 
-        On Linux the process then also gets `death_signal` when its parent dies, however it dies.
+        On Linux the process then also gets `death_signal` when its parent, the caller, dies. To
+        be run with `environment()`. Nothing of ours runs between fork and exec, so it is safe in
+        a process with threads.
         """
-        parent = os.getpid()
-
-        def prepare() -> None:
-            os.umask(0o077)
-            if self.kind == "namespace":
-                _enter_namespace(self.uid, self.gid)
-            elif self.kind == "user":
-                os.setgroups([])
-                os.setgid(self.gid)
-                os.setuid(self.uid)
-            # Last: a change of credentials clears the parent-death signal.
-            if death_signal and sys.platform == "linux":
-                _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-                if os.getppid() != parent:
-                    os._exit(_REFUSED)
-            signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-        return prepare
+        if self.kind == "self" and (not death_signal or sys.platform != "linux"):
+            return words
+        order = {**asdict(self), "death_signal": death_signal, "parent": os.getpid()}
+        module = "caopan.adapters.embedded.enter"
+        return [sys.executable, "-S", "-m", module, json.dumps(order), *words]
 
     def reaches(self, folder: Path, program: Path | None = None) -> bool:
         """Return whether a process so confined can write `folder` (and run `program`)."""
-        command = ["/bin/sh", "-c", _PROBE, "probe", str(folder), str(program or "")]
+        words = ["/bin/sh", "-c", _PROBE, "probe", str(folder), str(program or "")]
         try:
             done = subprocess.run(
-                command,
+                self.command(words),
                 check=False,
                 capture_output=True,
-                preexec_fn=self.enter(),
+                env=environment(),
                 cwd="/",
-                timeout=30,
+                timeout=60,
             )
         except (OSError, subprocess.SubprocessError):
             return False
         return done.returncode == 0
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a process of ours; the server it becomes gets none of our paths."""
+    # The watchdog, which inherits this environment, need not pay for reading the settings.
+    from caopan.settings import child_environment
+
+    return child_environment(PYTHONPATH=str(Path(caopan.__file__).parent.parent))
 
 
 def as_self() -> Confinement:
@@ -109,17 +101,3 @@ def _unprivileged() -> pwd.struct_passwd | None:
     others = [entry for entry in pwd.getpwall() if entry.pw_uid != 0]
     named = [entry for entry in others if entry.pw_name == "nobody"]
     return next(iter(named or others), None)
-
-
-def _enter_namespace(uid: int, gid: int) -> None:
-    outside_uid, outside_gid = os.geteuid(), os.getegid()
-    if _LIBC.unshare(_CLONE_NEWUSER) != 0:
-        os._exit(_REFUSED)
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{uid} {outside_uid} 1"),
-        ("gid_map", f"{gid} {outside_gid} 1"),
-    ):
-        descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
-        os.write(descriptor, text.encode())
-        os.close(descriptor)

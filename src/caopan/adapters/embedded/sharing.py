@@ -19,11 +19,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import caopan
+from caopan.adapters.embedded.confinement import environment
 from caopan.adapters.embedded.locks import FileLock, open_private
 from caopan.adapters.embedded.watchdog import ServerPlan, StartReport
 from caopan.kernel.errors import Unavailable
-from caopan.settings import child_environment
 
 _START_WAIT_S: Final = 600
 _STOP_WAIT_S: Final = 90
@@ -124,14 +123,13 @@ class Share:
         reader, writer = os.pipe()
         log = open_private(Path(plan.log).with_name("watchdog.log"), os.O_WRONLY | os.O_APPEND)
         module = "caopan.adapters.embedded.watchdog"
-        source = str(Path(caopan.__file__).parent.parent)
         try:
             done = subprocess.run(
                 [sys.executable, "-S", "-m", module, str(start.descriptor), str(writer)],
                 input=json.dumps(asdict(plan)).encode(),
                 stdout=log,
                 stderr=log,
-                env=child_environment(PYTHONPATH=source),
+                env=environment(),
                 cwd="/",
                 pass_fds=(start.descriptor, writer),
                 start_new_session=True,

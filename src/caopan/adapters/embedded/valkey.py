@@ -19,7 +19,6 @@ from caopan.adapters.embedded.place import (
     own_folder,
 )
 from caopan.adapters.embedded.watchdog import ServerPlan, StartReport
-from caopan.settings import child_environment
 
 _UNREADABLE: Final = ("Bad file format", "Unexpected end of file", "is corrupted", "aof-check")
 
@@ -50,7 +49,6 @@ def plan_valkey(home: Path, _starting: FileLock) -> ServerPlan:
         # A lone dash, last, makes it read its configuration from stdin.
         arguments=[str(place.binaries.valkey), "--port", "{port}", "--dir", str(folder), "-"],
         stdin="".join(f"{name} {value}\n" for name, value in configuration.items()),
-        environment=child_environment(),
         confinement=asdict(place.confinement),
         stop=[[signal.SIGTERM, 20], [signal.SIGKILL, 10]],
         secret=held.valkey,

@@ -47,7 +47,6 @@ class ServerPlan:
     arguments: list[str]
     """Command line; `{port}` stands for the port chosen."""
     stdin: str
-    environment: dict[str, str]
     confinement: dict[str, Any]
     stop: list[list[int]]
     """Signals and how long to wait after each, for example [[2, 60], [3, 10], [9, 10]]."""
@@ -108,17 +107,16 @@ class _Server:
         log = open_private(Path(plan.log), os.O_WRONLY | os.O_APPEND)
         self.log_start = os.lseek(log, 0, os.SEEK_END)
         confinement = Confinement(**plan.confinement)
+        words = [word.replace("{port}", str(self.port)) for word in plan.arguments]
         try:
             self.process = subprocess.Popen(
-                [word.replace("{port}", str(self.port)) for word in plan.arguments],
+                confinement.command(words, death_signal=plan.stop[0][0]),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=plan.environment,
                 cwd="/",
                 # The server and all it forks hold server.lock until the last of them is gone.
                 pass_fds=(self.guard.descriptor,),
-                preexec_fn=confinement.enter(plan.stop[0][0]),
             )
         finally:
             os.close(log)
