@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from caopan.adapters.embedded.backup import backup_database
 from caopan.adapters.embedded.services import Services
 from caopan.adapters.postgres import schema
 
@@ -32,5 +33,7 @@ def ready_database(services: Services) -> Iterator[Step]:
     if status.current is None:
         yield Step("db.creating", {})
     else:
+        path = backup_database(services, "before migration")
+        yield Step("db.backed_up", {"path": path})
         yield Step("db.migrating", {"revisions": ", ".join(status.pending)})
     schema.upgrade(services.database_url)

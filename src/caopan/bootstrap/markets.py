@@ -18,7 +18,7 @@ from caopan.adapters.calendar.xshg import (
 )
 from caopan.adapters.market_data.files import load_files
 from caopan.adapters.market_data.panel import MarketPanel, build_panel
-from caopan.adapters.market_data.synthetic import generate
+from caopan.adapters.market_data import synthetic
 from caopan.adapters.rules.book import load_rules
 from caopan.application.ports.store import Store
 from caopan.domain.market.calendar import TradingCalendar
@@ -59,21 +59,21 @@ def open_files(
                 remedy="leave them out of --symbols, or give data that has them",
             )
         frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
-    return _panel(frame, label, calendar, synthetic=False), frame
+    return _panel(frame, label, calendar, made_up=False), frame
 
 
 def open_synthetic(
     seed: int, calendar: TradingCalendar, *, end: date, days: int, breadth: int
 ) -> tuple[MarketPanel, pl.DataFrame]:
     """Return the synthetic market of `seed`: `days` sessions up to `end`, `breadth` symbols."""
-    frame = generate(seed, calendar, end=end, days=days, symbols=breadth)
-    label = f"synthetic market (seed {seed})"
-    return _panel(frame, label, calendar, synthetic=True), frame
+    rules = load_rules().market
+    frame = synthetic.generate(seed, calendar, end, days, breadth, rules=rules)
+    return _panel(frame, synthetic.label(seed), calendar, made_up=True), frame
 
 
 def _panel(
-    frame: pl.DataFrame, label: str, calendar: TradingCalendar, *, synthetic: bool
+    frame: pl.DataFrame, label: str, calendar: TradingCalendar, *, made_up: bool
 ) -> MarketPanel:
     return build_panel(
-        frame, label=label, synthetic=synthetic, calendar=calendar, rules=load_rules().market
+        frame, label=label, synthetic=made_up, calendar=calendar, rules=load_rules().market
     )

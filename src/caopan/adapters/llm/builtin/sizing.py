@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from typing import Any
 
-_DAILY_RISK = Decimal("0.0025")
+_DAILY_RISK = Decimal("0.0015")
 """Share of NAV that one position may move in a usual day."""
-_STOP_DAYS = Decimal(3)
+_CAP = Decimal("0.12")
+"""Largest share of NAV that a trader puts into one symbol."""
+_STOP_DAYS = Decimal(4)
 """Stops lie this many usual days' moves below the price."""
 
 
@@ -27,6 +29,20 @@ class Candidate:
     vol: float
     last: Decimal
     rules: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Budget:
+    """What a trader thinks it may still spend in this decision. Money in yuan."""
+
+    nav: Decimal
+    cash: Decimal
+
+    @classmethod
+    def of(cls, observation: Mapping[str, Any]) -> Budget:
+        """Read the budget from an observation."""
+        account = observation["account"]
+        return cls(Decimal(account["nav"]), Decimal(account["available_cash"]))
 
 
 def candidates(observation: Mapping[str, Any], score_of: str) -> list[Candidate]:
@@ -45,17 +61,23 @@ def candidates(observation: Mapping[str, Any], score_of: str) -> list[Candidate]
 
 
 def buy(
-    candidate: Candidate, nav: Decimal, cap: Decimal, chase: Decimal, why: str, evidence: str
+    candidate: Candidate, budget: Budget, chase: Decimal, why: str, evidence: str
 ) -> dict[str, Any] | None:
-    """Return a buy sized so that a usual day moves NAV by the daily risk; None if under one lot."""
-    weight = min(_DAILY_RISK / Decimal(str(candidate.vol)), cap)
+    """Return a buy sized so that a usual day moves NAV by the daily risk; None if under half.
+
+    The budget knows nothing of fees or caps, as a careless model would not: the gate does.
+    """
+    vol = Decimal(str(candidate.vol))
     price = on_tick(candidate.last * (1 + chase), candidate.rules)
-    qty = int(nav * weight / price)
+    wanted = budget.nav * min(_DAILY_RISK / vol, _CAP)
+    money = min(wanted, budget.cash)
+    qty = int(money / price)
     least, step = candidate.rules["min_buy_qty"], candidate.rules["qty_step"]
-    if qty < least:
+    if money * 2 < wanted or qty < least:
         return None
     qty -= (qty - least) % step
-    stop = price * (1 - _STOP_DAYS * Decimal(str(candidate.vol)))
+    budget.cash -= price * qty
+    stop = price * (1 - _STOP_DAYS * vol)
     return {
         "type": "place_order",
         "symbol": candidate.symbol,

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from caopan.adapters.llm.builtin.sizing import Candidate, answer, buy, candidates, sell
+from caopan.adapters.llm.builtin.sizing import Budget, Candidate, answer, buy, candidates, sell
 from caopan.application.ports.model import ModelReply, ModelRequest
 from caopan.kernel.canonical import content_hash
 
-_CAP = Decimal("0.12")
 _CHASE = Decimal("0.01")
 _BUYS_A_DAY = 2
 
@@ -52,7 +51,7 @@ class MomentumTrader(BuiltinTrader):
     """Holds the strongest 60-day performers; lets go of what falls out of the upper half."""
 
     alias = "builtin/momentum"
-    slots: ClassVar[int] = 8
+    slots: ClassVar[int] = 10
     feature: ClassVar[str] = "ret_60d"
 
     def decide(self, observation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -78,16 +77,20 @@ class MomentumTrader(BuiltinTrader):
     def _buys(
         self, ranked: list[Candidate], held: set[str], observation: Mapping[str, Any]
     ) -> list[dict[str, Any]]:
-        nav = Decimal(observation["account"]["nav"])
+        budget = Budget.of(observation)
         found: list[dict[str, Any]] = []
         for candidate in ranked[: self.slots]:
-            if candidate.symbol in held or candidate.score <= 0 or len(found) == _BUYS_A_DAY:
+            rising = candidate.score > 0 and self._above_average(candidate, observation)
+            if candidate.symbol in held or not rising or len(found) == _BUYS_A_DAY:
                 continue
             why = f"60-day return {candidate.score:+.1%} is among the strongest {self.slots}"
-            wanted = buy(candidate, nav, _CAP, _CHASE, why, self.feature)
+            wanted = buy(candidate, budget, _CHASE, why, self.feature)
             if wanted is not None:
                 found.append(wanted)
         return found
+
+    def _above_average(self, candidate: Candidate, observation: Mapping[str, Any]) -> bool:
+        return observation["features"][candidate.symbol].get("ma20_gap", 0) > 0
 
     def _stopped(self, position: Mapping[str, Any], candidate: Candidate | None) -> bool:
         plan = position.get("exit_plan")
@@ -109,7 +112,7 @@ class MeanReversionTrader(BuiltinTrader):
 
     def decide(self, observation: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Sell what has rebounded or grown old, then buy the deepest falls."""
-        nav = Decimal(observation["account"]["nav"])
+        budget = Budget.of(observation)
         ranked = sorted(candidates(observation, self.feature), key=lambda c: (c.score, c.symbol))
         by_symbol = {candidate.symbol: candidate for candidate in ranked}
         actions: list[dict[str, Any]] = []
@@ -130,7 +133,7 @@ class MeanReversionTrader(BuiltinTrader):
             if candidate.symbol in held:
                 continue
             why = f"five-day return {candidate.score:+.1%}: a fall this sharp tends to rebound"
-            wanted = buy(candidate, nav, _CAP, Decimal(0), why, self.feature)
+            wanted = buy(candidate, budget, Decimal(0), why, self.feature)
             if wanted is not None:
                 actions.append(wanted)
                 bought += 1
