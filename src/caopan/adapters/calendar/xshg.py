@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -79,8 +80,8 @@ def load_calendar(override_file: Path | None = None) -> TradingCalendar:
     Raises:
         ConfigInvalid: DATA_CALENDAR if an override file is not valid.
     """
-    first, last, sessions = _library()
     overrides = _overrides(override_file)
+    first, last, sessions = _library()
     days = set(sessions)
     for correction in overrides.corrections:
         if not first <= correction.day <= last:
@@ -119,10 +120,13 @@ def from_snapshot(name: str, version: str, sessions: Sequence[date]) -> TradingC
 @lru_cache(maxsize=1)
 def _library() -> tuple[date, date, tuple[date, ...]]:
     # Importing it brings pandas, which takes more than a second.
-    module: Any = importlib.import_module("exchange_calendars.exchange_calendar_xshg")
-    library: Any = module.XSHGExchangeCalendar
-    first, last = library.bound_min(), library.bound_max()
-    stamps = library(start=first, end=last).sessions
+    with warnings.catch_warnings():
+        # What it leaves to do for a coming pandas is its makers' business, not our users'.
+        warnings.simplefilter("ignore")
+        module: Any = importlib.import_module("exchange_calendars.exchange_calendar_xshg")
+        library: Any = module.XSHGExchangeCalendar
+        first, last = library.bound_min(), library.bound_max()
+        stamps = library(start=first, end=last).sessions
     return first.date(), last.date(), tuple(stamp.date() for stamp in stamps)
 
 
