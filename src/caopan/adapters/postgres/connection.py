@@ -9,27 +9,38 @@ Must never know a table.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncCursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from caopan.adapters.postgres.errors import not_connected, translated
-from caopan.kernel.errors import CaopanError, ConfigInvalid, CorruptState, Unavailable
+from caopan.kernel.errors import (
+    CaopanError,
+    ConfigInvalid,
+    Conflict,
+    CorruptState,
+    Unavailable,
+)
 
 Params = Mapping[str, Any]
+_Queued = tuple[str, Params, CaopanError | None]
 Driver = psycopg.AsyncConnection[tuple[Any, ...]]
+_FAILED = TransactionStatus.INERROR
 _CONNECT_TIMEOUT_S = 10
 _LOCK_TIMEOUT_MS = 30_000
+_BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+"""Every statement of a unit of work goes by key. On a fresh database, which has no statistics yet,
+the planner would keep plans that read whole tables and slow down as these grow."""
 
 
-def conninfo(url: str, *, synchronous_commit: bool = True, lock_timeout: bool = True) -> str:
-    """Return the driver's connection string for `url`, with our session settings added.
+def conninfo(url: str, options: str = "") -> str:
+    """Return the driver's connection string for `url`, with our session settings and `options`.
 
     Raises ConfigInvalid DB_URL if it is no PostgreSQL URL.
     """
@@ -44,12 +55,7 @@ def conninfo(url: str, *, synchronous_commit: bool = True, lock_timeout: bool = 
         known = conninfo_to_dict(plain)
     except psycopg.ProgrammingError as error:
         raise ConfigInvalid("DB_URL", "DATABASE_URL cannot be read as a URL") from error
-    options = [str(known.get("options") or ""), "-c TimeZone=UTC"]
-    if lock_timeout:
-        options.append(f"-c lock_timeout={_LOCK_TIMEOUT_MS}")
-    if not synchronous_commit:
-        options.append("-c synchronous_commit=off")
-    known["options"] = " ".join(options).strip()
+    known["options"] = f"{known.get('options') or ''} -c TimeZone=UTC {options}".strip()
     known.setdefault("connect_timeout", _CONNECT_TIMEOUT_S)
     known.setdefault("application_name", "caopan")
     return make_conninfo("", **known)
@@ -62,15 +68,16 @@ def place(url: str) -> str:
     return f"database {known.get('dbname') or known.get('user')!s} at {host}:{port}"
 
 
-async def connect(url: str, *, synchronous_commit: bool = True, autocommit: bool = False) -> Driver:
-    """Return one connection of the driver.
+async def connect(url: str, *, synchronous_commit: bool = True) -> Driver:
+    """Return one connection of the driver, in autocommit: Session sends its own BEGIN.
 
     Raises Unavailable DB_UNREACHABLE, ConfigInvalid DB_AUTH or DB_MISSING.
     """
-    target = conninfo(url, synchronous_commit=synchronous_commit)
+    durable = "on" if synchronous_commit else "off"
+    options = f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c synchronous_commit={durable} {_BY_KEY}"
     try:
         return await psycopg.AsyncConnection.connect(
-            target, autocommit=autocommit, prepare_threshold=2
+            conninfo(url, options), autocommit=True, prepare_threshold=2
         )
     except psycopg.Error as error:
         raise not_connected(error, place(url)) from error
@@ -89,13 +96,21 @@ def engine(url: str, *, synchronous_commit: bool, pool_size: int) -> AsyncEngine
 
 
 class Session:
-    """One pooled connection; statements begin a transaction, `commit` or `close` ends it."""
+    """One pooled connection in at most one transaction; `commit` or `close` ends it.
+
+    Writes whose outcome nobody waits for are queued and travel with the next statement in one
+    exchange; BEGIN travels with the first. What the database refuses is therefore raised by the
+    call itself or by a later one, at the latest by `commit`, and always before COMMIT is sent.
+    """
 
     def __init__(self, pool: AsyncEngine) -> None:
         """Take nothing yet."""
         self._pool = pool
         self._lent: AsyncConnection | None = None
         self._driver: Driver | None = None
+        self._queued: list[_Queued] = []
+        self._begun = False
+        self._isolation = ""
 
     async def open(self) -> None:
         """Borrow a connection.
@@ -106,8 +121,6 @@ class Session:
         try:
             await lent.start()
             raw = await lent.get_raw_connection()
-        except CaopanError:
-            raise
         except SQLAlchemyError as error:
             raise Unavailable("DB_POOL_EXHAUSTED", f"no connection to lend: {error}") from error
         self._lent = lent
@@ -117,10 +130,13 @@ class Session:
         """Roll back what was not committed and give the connection back."""
         lent, driver = self._lent, self._driver
         self._lent = self._driver = None
+        self._queued = []
         if lent is None or driver is None:
             return
-        if driver.closed or driver.broken:
-            # Whoever else idles in the pool has probably lost the same server.
+        status = driver.info.transaction_status
+        if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS, _FAILED):
+            # Lost, or left in the middle of an exchange. Whoever else idles in the pool has
+            # probably lost the same server.
             await lent.invalidate()
             await lent.close()
             await self._pool.dispose()
@@ -137,58 +153,74 @@ class Session:
             raise CorruptState("UOW_CLOSED", "a unit of work was used outside its `async with`")
         return self._driver
 
-    @property
-    def pristine(self) -> bool:
-        """Return whether no statement of the present transaction has run yet."""
-        return self.driver.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    def one_view(self) -> None:
+        """Let all reads of this transaction see one instant, if it has not begun yet."""
+        if not self._begun and not self._queued:
+            self._isolation = " ISOLATION LEVEL REPEATABLE READ"
+
+    def queue(self, statement: str, params: Params, missed: CaopanError | None = None) -> None:
+        """Send a statement with the next exchange; `missed` is raised unless it meets one row."""
+        if self._driver is None:
+            raise CorruptState("UOW_CLOSED", "a unit of work was used outside its `async with`")
+        self._queued.append((statement, params, missed))
 
     async def run(self, statement: str, params: Params | None = None) -> AsyncCursor[Any]:
-        """Run one statement and return its cursor."""
-        driver = self.driver
-        try:
-            return await driver.execute(cast("Any", statement), params)
-        except psycopg.Error as error:
-            raise translated(error, lost=driver.closed) from error
+        """Run one statement after what is queued and return its cursor."""
+        cursor = self.driver.cursor(binary=True)
+        await self._exchange(cursor, statement, params)
+        return cursor
 
     async def rows(self, statement: str, params: Params | None = None) -> list[Any]:
-        """Run one query and return its rows as tuples; values arrive in binary form."""
-        driver = self.driver
-        try:
-            cursor = driver.cursor(binary=True)
-            await cursor.execute(cast("Any", statement), params)
-            return await cursor.fetchall()
-        except psycopg.Error as error:
-            raise translated(error, lost=driver.closed) from error
-
-    async def many(self, statement: str, params: Sequence[Params]) -> int:
-        """Run one statement for each of `params` in one batch; return how many rows it met."""
-        driver = self.driver
-        try:
-            cursor = driver.cursor()
-            await cursor.executemany(cast("Any", statement), params)
-        except psycopg.Error as error:
-            raise translated(error, lost=driver.closed) from error
-        return cursor.rowcount
-
-    @asynccontextmanager
-    async def stream(self, statement: str, params: Params, size: int) -> AsyncGenerator[Any]:
-        """Yield a server-side cursor over a query, fetching `size` rows at a time."""
-        driver = self.driver
-        try:
-            async with driver.cursor(name="caopan_stream", binary=True) as cursor:
-                cursor.itersize = size
-                await cursor.execute(cast("Any", statement), params)
-                yield cursor
-        except psycopg.Error as error:
-            raise translated(error, lost=driver.closed) from error
+        """Run one query after what is queued and return its rows as tuples."""
+        return await (await self.run(statement, params)).fetchall()
 
     async def commit(self) -> None:
-        """Make the transaction durable.
+        """Send what is queued, then make the transaction durable.
 
-        Raises OutcomeUnknown DB_COMMIT_UNKNOWN if the connection was lost meanwhile.
+        Raises OutcomeUnknown DB_COMMIT_UNKNOWN if the connection was lost during COMMIT.
         """
+        if self._queued:
+            await self._exchange()
         driver = self.driver
+        if driver.info.transaction_status == _FAILED:
+            # COMMIT would quietly roll back.
+            raise Conflict(
+                "UOW_FAILED",
+                "an earlier statement of this unit of work was refused; nothing was stored",
+                remedy="leave the unit of work and begin another",
+            )
+        if not self._begun:
+            return
         try:
-            await driver.commit()
+            await driver.execute("COMMIT")
         except psycopg.Error as error:
             raise translated(error, lost=driver.closed, committing=True) from error
+        self._begun = False
+        self._isolation = ""
+
+    async def _exchange(
+        self,
+        cursor: AsyncCursor[Any] | None = None,
+        statement: str = "",
+        params: Params | None = None,
+    ) -> None:
+        driver, queued = self.driver, self._queued
+        self._queued = []
+        cursors: list[AsyncCursor[Any]] = []
+        try:
+            if self._begun and not queued and cursor is not None:
+                await cursor.execute(cast("Any", statement), params)
+                return
+            async with driver.pipeline():
+                if not self._begun:
+                    self._begun = True
+                    await driver.execute(cast("Any", f"BEGIN{self._isolation}"))
+                for text, values, _ in queued:
+                    cursors.append(await driver.execute(cast("Any", text), values))
+                if cursor is not None:
+                    await cursor.execute(cast("Any", statement), params)
+        except psycopg.Error as error:
+            raise translated(error, lost=driver.closed) from error
+        for (_, _, missed), sent in zip(queued, cursors, strict=True):
+            if missed is not None and sent.rowcount != 1:
+                raise missed

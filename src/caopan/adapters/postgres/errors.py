@@ -39,6 +39,7 @@ _STATES: Final[Mapping[str, tuple[type[CaopanError], str, str]]] = {
     "23502": (CorruptState, "NULL_VIOLATION", "report this; a row lacked a value"),
     "23503": (CorruptState, "FOREIGN_KEY_VIOLATION", "report this; a row points at nothing"),
     "25006": (Unavailable, "DB_READ_ONLY", "connect to the primary server"),
+    "25P02": (Conflict, "UOW_FAILED", "leave the unit of work; an earlier statement was refused"),
     "40001": (Conflict, "DB_SERIALIZATION", "load again and repeat"),
     "40P01": (Conflict, "DB_SERIALIZATION", "load again and repeat"),
     "42501": (Denied, "DB_FORBIDDEN", "grant the database role what it needs"),

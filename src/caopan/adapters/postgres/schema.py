@@ -118,7 +118,7 @@ def is_ours(name: str | None, kind: str, parents: object) -> bool:
 
 @contextmanager
 def _connected(url: str) -> Generator[Connection]:
-    target = conninfo(url, lock_timeout=False)
+    target = conninfo(url)
     # NullPool: a template database must be left without any connection.
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(target), poolclass=NullPool

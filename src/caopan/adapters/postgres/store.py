@@ -183,7 +183,7 @@ class PostgresStore:
     @asynccontextmanager
     async def _leased(self, run_id: int) -> AsyncGenerator[None]:
         # Its own connection: the lock lives as long as this session of the database does.
-        holder = await connect(self._url, autocommit=True)
+        holder = await connect(self._url)
         try:
             self._leases[run_id] = await _take(holder, run_id)
             yield

@@ -121,7 +121,7 @@ class PostgresJournal:
             (account, asset, asset_numeric(asset, amount))
             for (account, asset), amount in sorted(totals.items())
         ]
-        await self._session.run(
+        self._session.queue(
             _POST,
             {
                 "run_id": self._run_id,
@@ -178,7 +178,7 @@ class PostgresNav:
             **amounts,
             "benchmark": numeric_or_none(point.benchmark),
         }
-        await self._session.run(_INSERT_NAV, params)
+        self._session.queue(_INSERT_NAV, params)
 
     async def all(self) -> Sequence[NavPoint]:
         """Return snapshots by day."""

@@ -61,9 +61,8 @@ class PostgresCycles:
 
     async def save(self, cycle: Cycle) -> None:
         """Store the cycle's present stage and status."""
-        cursor = await self._session.run(_UPDATE, self._params(cycle))
-        if cursor.rowcount != 1:
-            raise CorruptState("CYCLE_MISSING", f"decision {cycle.decision_id} is not stored")
+        missing = CorruptState("CYCLE_MISSING", f"decision {cycle.decision_id} is not stored")
+        self._session.queue(_UPDATE, self._params(cycle), missing)
 
     async def get(self, decision_id: UUID) -> Cycle | None:
         """Return one cycle."""

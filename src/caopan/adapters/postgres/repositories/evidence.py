@@ -71,7 +71,7 @@ class PostgresObservations:
         self, observation_id: UUID, decision_id: UUID, at: datetime, content_hash: str, body: bytes
     ) -> None:
         """Store one observation; `body` is its canonical JSON."""
-        await self._session.run(
+        self._session.queue(
             _OBSERVATION,
             {
                 "run_id": self._run_id,
@@ -106,7 +106,7 @@ class PostgresModelCalls:
         params["response"] = values.pack_text(call.response)
         params["usage_raw"] = None if call.usage_raw is None else json.dumps(call.usage_raw)
         params["cost_cny"] = values.cost_numeric(call.cost_cny)
-        await self._session.run(_INSERT_CALL, params)
+        self._session.queue(_INSERT_CALL, params)
 
     async def of_decision(self, decision_id: UUID) -> Sequence[ModelCall]:
         """Return the calls of one decision, oldest first."""

@@ -7,7 +7,7 @@ observation itself (table observation), so it is stored once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from uuid import UUID
 
 from caopan.adapters.postgres import values
 from caopan.adapters.postgres.connection import Session
-from caopan.adapters.postgres.statements import arrays, insert_batch
+from caopan.adapters.postgres.statements import arrays, insert_batch, selected
 from caopan.adapters.postgres.tables import LEDGER_ENTRY, LEDGER_PAYLOAD
 from caopan.domain.ledger.chain import Draft, Entry, Head, Stage, seal
 from caopan.kernel.errors import Conflict, CorruptState
@@ -33,7 +33,6 @@ _ENTRY: Final = (
 _PAYLOAD: Final = ("seq", "body")
 _LOCK: Final = "SELECT seq, hash, fence FROM ledger_head WHERE run_id = %(run_id)s FOR UPDATE"
 _HEAD: Final = "SELECT seq, hash FROM ledger_head WHERE run_id = %(run_id)s"
-_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 _PRUNINGS: Final = "SELECT source, month FROM ledger_pruning"
 _INSERT_ENTRIES: Final = insert_batch(
     LEDGER_ENTRY, ("run_id", *_ENTRY), scalars=("run_id",), prefix="entry_", given="moved"
@@ -52,21 +51,30 @@ _APPEND: Final = f"""
     ), entries AS ({_INSERT_ENTRIES}), payloads AS ({_INSERT_PAYLOADS})
     SELECT seq FROM moved
 """  # noqa: S608 - our own statements
-_ENTRIES: Final = """
-    SELECT e.seq, e.stage, e.at, e.decision_id, e.trace_id, e.payload_hash, e.prev_hash, e.hash,
-           e.recorded_at, CASE e.stage WHEN 'observation' THEN o.body ELSE p.body END
-    FROM ledger_entry e
-    LEFT JOIN ledger_payload p
-        ON p.run_id = e.run_id AND p.seq = e.seq AND p.recorded_at = e.recorded_at
-    LEFT JOIN observation o
-        ON o.run_id = e.run_id AND o.content_hash = e.payload_hash
-        AND o.recorded_at = e.recorded_at AND e.stage = 'observation'
-    WHERE e.run_id = %(run_id)s
+_DECLARE: Final = (
+    "DECLARE entries NO SCROLL CURSOR FOR "
+    + selected(LEDGER_ENTRY, (*_ENTRY, "recorded_at"))
+    + " WHERE run_id = %(run_id)s"
+)
+_FETCH: Final = "FETCH 500 FROM entries"
+_CLOSE: Final = "CLOSE entries"
+# Bodies are looked up page by page instead of joined: without statistics, as on a fresh database,
+# the planner joins the whole tables.
+_PAYLOADS: Final = """
+    SELECT seq, recorded_at, body FROM ledger_payload
+    WHERE run_id = %(run_id)s AND seq BETWEEN %(first)s AND %(last)s
+        AND recorded_at BETWEEN %(since)s AND %(until)s
 """
-_STREAMED_ROWS: Final = 500
+_OBSERVATIONS: Final = """
+    SELECT content_hash, recorded_at, body FROM observation
+    WHERE run_id = %(run_id)s AND content_hash = ANY(%(hashes)s::text[])
+        AND recorded_at BETWEEN %(since)s AND %(until)s
+"""
 LOST: Final = b""
 """Stands for a payload that is missing though retention never removed its month: no JSON value is
 empty, so the verifier names the entry."""
+_Place = tuple[int | str, datetime]
+"""Where a body lies: its seq, or an observation's hash, and when it was recorded."""
 
 
 @dataclass(slots=True)
@@ -123,7 +131,9 @@ class PostgresLedger:
         """Return the recorded head; read first in a unit of work, it and `entries` are one view."""
         if self._moved is not None:
             return self._moved
-        await self._one_view()
+        # Head and entries are compared with each other, so they must come from one instant even
+        # while another process appends.
+        self._session.one_view()
         rows = await self._session.rows(_HEAD, {"run_id": self._run_id})
         if not rows:
             raise _unknown(self._run_id)
@@ -133,20 +143,48 @@ class PostgresLedger:
         self, decision_id: UUID | None = None
     ) -> AsyncIterator[tuple[Entry, bytes | None]]:
         """Yield entries in order of seq with their payload, None where pruned, LOST where lost."""
-        await self._one_view()
+        self._session.one_view()
         pruned = {(source, month) for source, month in await self._session.rows(_PRUNINGS)}
-        wanted = "" if decision_id is None else " AND e.decision_id = %(decision_id)s"
+        wanted = "" if decision_id is None else " AND decision_id = %(decision_id)s"
         params = {"run_id": self._run_id, "decision_id": decision_id}
-        statement = f"{_ENTRIES}{wanted} ORDER BY e.seq"
-        async with self._session.stream(statement, params, _STREAMED_ROWS) as cursor:
-            async for row in cursor:
-                stage = Stage(row[1])
-                entry = Entry(row[0], stage, *row[2:8])
-                yield entry, _body(stage, row[8], row[9], pruned)
+        await self._session.run(f"{_DECLARE}{wanted} ORDER BY seq", params)
+        while page := await self._session.rows(_FETCH):
+            bodies = await self._bodies(page)
+            for *fields, recorded_at in page:
+                entry = Entry(fields[0], Stage(fields[1]), *fields[2:])
+                yield entry, _payload(entry, recorded_at, bodies, pruned)
+        await self._session.run(_CLOSE)
+
+    async def _bodies(self, page: Sequence[Sequence[Any]]) -> dict[_Place, bytes]:
+        moments = [row[8] for row in page]
+        params = {
+            "run_id": self._run_id,
+            "first": page[0][0],
+            "last": page[-1][0],
+            "hashes": [row[5] for row in page if row[1] == Stage.OBSERVATION],
+            "since": min(moments),
+            "until": max(moments),
+        }
+        found = await self._session.rows(_PAYLOADS, params)
+        if params["hashes"]:
+            found += await self._session.rows(_OBSERVATIONS, params)
+        return {(place, recorded_at): body for place, recorded_at, body in found}
 
     async def _try(self, head: Head, drafts: Sequence[Draft]) -> Head | None:
         sealed, new = seal(head, drafts)
-        entries = [tuple(getattr(entry, name) for name in _ENTRY) for entry, _ in sealed]
+        entries = [
+            (
+                e.seq,
+                e.stage.value,
+                e.at,
+                e.decision_id,
+                e.trace_id,
+                e.payload_hash,
+                e.prev_hash,
+                e.hash,
+            )
+            for e, _ in sealed
+        ]
         payloads = [
             (entry.seq, values.pack(body))
             for entry, body in sealed
@@ -162,7 +200,6 @@ class PostgresLedger:
             **arrays(_ENTRY, entries, prefix="entry_"),
             **arrays(_PAYLOAD, payloads, prefix="payload_"),
         }
-        params["entry_stage"] = [entry.stage.value for entry, _ in sealed]
         cursor = await self._session.run(_APPEND, params)
         return new if await cursor.fetchone() else None
 
@@ -181,19 +218,18 @@ class PostgresLedger:
             )
         return Head(seq, digest)
 
-    async def _one_view(self) -> None:
-        # Head and entries are compared with each other, so they must come from one instant even
-        # while another process appends.
-        if self._session.pristine:
-            await self._session.run(_SNAPSHOT)
 
-
-def _body(
-    stage: Stage, recorded_at: datetime, stored: bytes | None, pruned: set[tuple[str, date]]
+def _payload(
+    entry: Entry,
+    recorded_at: datetime,
+    bodies: Mapping[_Place, bytes],
+    pruned: set[tuple[str, date]],
 ) -> bytes | None:
+    observed = entry.stage is Stage.OBSERVATION
+    stored = bodies.get((entry.payload_hash if observed else entry.seq, recorded_at))
     if stored is not None:
         return values.unpack(stored)
-    source = "observation" if stage is Stage.OBSERVATION else "ledger_payload"
+    source = "observation" if observed else "ledger_payload"
     month = recorded_at.astimezone(UTC).date().replace(day=1)
     return None if (source, month) in pruned else LOST
 

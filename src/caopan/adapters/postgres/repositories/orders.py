@@ -123,16 +123,14 @@ class PostgresOrders:
 
         Raises Conflict ORDER_VERSION unless each stored version is exactly one less.
         """
-        if not orders:
-            return
-        changes = [self._params(dict(zip(_ORDER, _order_values(o), strict=True))) for o in orders]
-        met = await self._session.many(_UPDATE_ORDER, changes)
-        if met != len(orders):
-            raise Conflict(
+        for order in orders:
+            changed = Conflict(
                 "ORDER_VERSION",
-                f"{len(orders) - met} of {len(orders)} orders were changed by someone else",
-                remedy="load the orders again and decide again",
+                f"order {order.client_order_id} is no longer at version {order.version - 1}",
+                remedy="load the order again and decide again",
             )
+            values: dict[str, Any] = dict(zip(_ORDER, _order_values(order), strict=True))
+            self._session.queue(_UPDATE_ORDER, self._params(values), changed)
 
     async def of_decision(self, decision_id: UUID) -> Sequence[Order]:
         """Return a decision's orders by action index."""
@@ -195,7 +193,7 @@ class PostgresExitPlans:
     ) -> None:
         """Store one plan."""
         values = (self._run_id, exit_plan_id, order_id, decision_id, symbol, json.dumps(body), at)
-        await self._session.run(_INSERT_PLAN, dict(zip(_PLAN, values, strict=True)))
+        self._session.queue(_INSERT_PLAN, dict(zip(_PLAN, values, strict=True)))
 
     async def latest(self) -> Mapping[str, Mapping[str, Any]]:
         """Return, by symbol, the newest plan."""
