@@ -34,6 +34,7 @@ OWNER: Final = "caopan"
 DATABASE: Final = "caopan"
 
 _INITDB_BYTES: Final = 150_000_000
+_WAL_SEGMENT_BYTES: Final = 16_777_216
 _SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     # A socket's path may be 107 bytes long at most; a home can be deeper than that.
@@ -45,7 +46,7 @@ _SETTINGS: Final = {
     "jit": "off",
 }
 _ACCESS: Final = "host all all 127.0.0.1/32 scram-sha-256\n"
-_TEST_SETTINGS: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+_TEST_SETTINGS: Final = {"fsync": "off", "full_page_writes": "off"}
 
 
 def plan_postgres(home: Path, starting: FileLock, *, durable: bool) -> ServerPlan:
@@ -103,7 +104,9 @@ def explain(
     home: Path, name: Literal["PostgreSQL", "Valkey"], failure: str, told: str
 ) -> ConfigInvalid | Unavailable:
     """Return the one error for what a server told before it ended."""
-    if "No space left on device" in told or "Disk quota exceeded" in told:
+    # The log lies on the same disk: when that is full, the server could not even say so.
+    unheard = shutil.disk_usage(home).free < _WAL_SEGMENT_BYTES
+    if unheard or "No space left on device" in told or "Disk quota exceeded" in told:
         return disk_full(home)
     if "Read-only file system" in told or "Permission denied" in told:
         return ConfigInvalid(

@@ -20,13 +20,24 @@ def open_private(path: Path, flags: int) -> int:
 
     So a command run once as root in a user's home leaves nothing the user cannot open.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private(path.parent)
     descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if os.geteuid() == 0:
-        owner = path.parent.stat()
-        if os.fstat(descriptor).st_uid != owner.st_uid:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    _hand_over(path, path.parent)
     return descriptor
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder` (and those above it) for its owner only, by the same rule."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        _hand_over(folder, folder.parent)
+
+
+def _hand_over(made: Path, parent: Path) -> None:
+    owner = parent.stat()
+    if os.geteuid() == 0 and made.stat().st_uid != owner.st_uid:
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 class FileLock:

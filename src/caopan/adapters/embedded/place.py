@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pwd
 import secrets
 import shutil
 from dataclasses import asdict, dataclass
@@ -28,7 +29,7 @@ from caopan.adapters.embedded.confinement import (
     as_user,
     in_namespace,
 )
-from caopan.adapters.embedded.locks import FileLock, open_private
+from caopan.adapters.embedded.locks import FileLock, make_private, open_private
 from caopan.kernel.errors import ConfigInvalid, CorruptState, Unavailable
 
 _OUTSIDE: Final = (Path("/var/lib/caopan"), Path("/var/tmp"), Path("/tmp"))  # noqa: S108 - a fresh 0700 folder is made inside
@@ -58,14 +59,10 @@ def prepare_home(home: Path) -> None:
     Raises ConfigInvalid HOME_UNUSABLE when it is not a directory one can write.
     """
     try:
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = home.stat()
+        if not home.is_dir():
+            home.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("run", "data", "logs", "backups"):
-            folder = home / name
-            folder.mkdir(exist_ok=True, mode=0o700)
-            if os.geteuid() == 0 and folder.stat().st_uid != owner.st_uid:
-                # What root makes in a user's home is that user's.
-                os.chown(folder, owner.st_uid, owner.st_gid)
+            make_private(home / name)
         os.close(open_private(home / "run" / "home.lock", os.O_RDWR))
     except OSError as error:
         raise home_unusable(home, error) from error
@@ -187,7 +184,7 @@ def _find_place(home: Path) -> Place:
                 f"the data in {data} belongs to the user with id {owner.st_uid}",
                 remedy="Run as that user, or set CAOPAN_HOME to a directory of your own.",
             )
-        return Place(as_self(), data, bundled())
+        return Place(_ordinary(data), data, bundled())
     if owner.st_uid != 0:
         # Root in a user's home: the servers run as that user, or the user could never use them.
         return _reachable(as_user(owner.st_uid, owner.st_gid), data)
@@ -203,6 +200,21 @@ def _find_place(home: Path) -> Place:
             remedy="Allow user namespaces, or hand the directory to a user and run as them.",
         )
     return _settle_outside(home, record)
+
+
+def _ordinary(data: Path) -> Confinement:
+    """Return how an ordinary user runs the servers: as themselves, if the machine knows them.
+
+    initdb looks its user up by name; a container started under a number it does not know gets a
+    namespace in which it has a name.
+    """
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        named = in_namespace()
+        if named and named.reaches(data, bundled().program("postgres")):
+            return named
+    return as_self()
 
 
 def _recorded(home: Path, record: dict[str, object]) -> Place:
