@@ -126,7 +126,8 @@ class AccountCache:
         """
         book = self.book
         cash_free = book.cash_free
-        working = [order for order in self.working.values() if order is not without]
+        left_out = None if without is None else without.order_id
+        working = [order for order in self.working.values() if order.order_id != left_out]
         held: dict[str, int] = {}
         sellable: dict[str, int] = {}
         exposure: dict[str, int] = {}
