@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -235,7 +235,7 @@ async def read_decision(uow: UnitOfWork, cycle: Cycle) -> Decision:
         if entry.stage is not Stage.ACTOR or not payload or cycle.valid_until is None:
             continue
         evidence = json.loads(payload)
-        made_at = datetime.fromtimestamp(evidence["made_at_ms"] / 1000, UTC)
+        made_at = datetime.fromisoformat(evidence["made_at"])
         decision, _, _, _ = actor.read(
             evidence["reply"], cycle.decision_id, made_at, cycle.valid_until
         )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b32encode
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 CLIENT_ORDER_ID_LENGTH = 23
 """QMT's order_remark holds fewer than 24 ASCII characters (xtquant 250807.1.2)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def derived_uuid(at: datetime, *parts: str | int) -> UUID:
@@ -20,7 +23,8 @@ def derived_uuid(at: datetime, *parts: str | int) -> UUID:
 
     Equal arguments give equal ids; the caller puts the run's seed among the parts.
     """
-    milliseconds = int(at.timestamp() * 1000)
+    # In whole numbers: the float of `at.timestamp()` falls a millisecond short now and then.
+    milliseconds = (at - _EPOCH) // _MILLISECOND
     digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
     tail = int.from_bytes(digest[:10], "big")
     value = (milliseconds & ((1 << 48) - 1)) << 80

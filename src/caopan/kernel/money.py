@@ -13,6 +13,8 @@ from caopan.kernel.errors import ConfigInvalid
 
 UNITS_PER_YUAN = 10_000
 UNITS_PER_FEN = 100
+_DECIMALS = 4
+_SMALLEST = Decimal("0.0001")
 
 
 def units(text: str | int | Decimal) -> int:
@@ -22,13 +24,15 @@ def units(text: str | int | Decimal) -> int:
         ConfigInvalid: MONEY_INVALID if it is no finite decimal or has more than four decimals.
     """
     try:
-        scaled = Decimal(text) * UNITS_PER_YUAN
-        whole = int(scaled)
+        value = Decimal(text)
+        # Not a product, which would be rounded to 28 digits before anything could be compared.
+        exact = value.quantize(_SMALLEST)
+        whole = int(exact.scaleb(_DECIMALS))
     except (InvalidOperation, ValueError, OverflowError, TypeError) as error:
         raise ConfigInvalid(
             "MONEY_INVALID", f"{text!r} is not an amount in yuan", remedy="write it as 1234.56"
         ) from error
-    if scaled != whole:
+    if exact != value:
         raise ConfigInvalid(
             "MONEY_INVALID",
             f"{text!r} yuan has more than four decimals",
@@ -68,5 +72,14 @@ def to_fen(value: Fraction) -> int:
 
 
 def rate(text: str) -> Fraction:
-    """Return a rate such as "0.00025" exactly."""
-    return Fraction(Decimal(text))
+    """Return a rate such as "0.00025" exactly.
+
+    Raises:
+        ConfigInvalid: RATE_INVALID if it is no finite decimal.
+    """
+    try:
+        return Fraction(Decimal(text))
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise ConfigInvalid(
+            "RATE_INVALID", f"{text!r} is not a rate", remedy="write it as 0.00025"
+        ) from error

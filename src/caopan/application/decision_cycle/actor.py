@@ -19,6 +19,7 @@ from caopan.application.ports.model import Model, ModelReply, ModelRequest
 from caopan.application.ports.store import ModelCall
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.decision.shapes import Decision
+from caopan.kernel.clock import iso
 from caopan.kernel.errors import ConfigInvalid, Unavailable
 from caopan.kernel.ids import derived_uuid
 
@@ -68,7 +69,7 @@ async def ask(
         "call_id": str(call_id),
         "fixes": list(fixes),
         "is_language_model": model.is_language_model,
-        "made_at_ms": int(now.timestamp() * 1000),
+        "made_at": iso(now),
         "model": model.alias,
         "model_served": reply.model_served,
         "observation_ref": observation.content_hash,
@@ -144,7 +145,7 @@ def _unanswered(
         "call_id": str(call_id),
         "detail": outage.message,
         "is_language_model": model.is_language_model,
-        "made_at_ms": int(now.timestamp() * 1000),
+        "made_at": iso(now),
         "model": model.alias,
         "outcome": outage.code,
     }
