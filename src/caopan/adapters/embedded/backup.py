@@ -61,7 +61,8 @@ def backup_database(services: Services, reason: str, *, output: Path | None = No
     except OSError as error:
         raise _file_trouble(target, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     if output is None:
         _retire(services.backups)
     return target

@@ -1,7 +1,7 @@
 """Entry point of the `caopan` command: language, errors, exit codes.
 
 Owns the last handler of every error. Must never show a traceback unasked (CAOPAN_DEBUG=1 asks).
-Tests: tests/unit/test_cli_app.py.
+Tests: tests/unit/interfaces/test_cli_frame.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the table of commands, their lazy loading and the options every command has (--json, --lang).
 Must never import a command, a database library or a data library when it starts: `caopan --help`
-answers in a blink. Tests: tests/unit/test_cli_app.py.
+answers in a blink. Tests: tests/unit/interfaces/test_cli_frame.py.
 
 A command is a plain function `name(ctx: typer.Context, ...)` in the module the table names; a
 group of commands is a `typer.Typer`. Neither carries help texts: they are looked up in the

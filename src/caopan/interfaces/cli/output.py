@@ -2,7 +2,7 @@
 
 Owns the two channels (results on stdout, everything else on stderr), the shape of an error on the
 screen and the exit codes. Must never mix the channels: with --json stdout holds exactly one JSON
-object. Tests: tests/unit/test_cli_output.py.
+object. Tests: tests/unit/interfaces/test_cli_frame.py.
 
     0 done   1 failed   2 wrong usage or settings   3 not permitted   4 risk refused
     5 a service or file is out of reach   130 interrupted
