@@ -20,6 +20,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -52,16 +53,20 @@ def _is_ready(level: str) -> bool:
     """Compare the stamp with the files it was made from; a higher level covers a lower one."""
     if UNFINISHED.exists() or not (PYTHON.exists() and COMMAND.exists()):
         return False
-    try:
-        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
+    stamp = _stamp()
     if stamp.get("python") != list(sys.version_info[:2]) and _chosen_python():
         return False
     have = stamp.get("levels", {})
     wanted = _digest(level)
     covered = level == "run" and have.get("dev") == _digest("dev")
     return have.get(level) == wanted or covered
+
+
+def _stamp() -> dict[str, Any]:
+    try:
+        return json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def _install(level: str) -> int:
@@ -88,17 +93,17 @@ def _install(level: str) -> int:
     itself = _pip("--no-deps", "--no-build-isolation", "-e", str(ROOT), total=1)
     if itself != 0:
         return itself
-    levels = {level: _digest(level)}
     python = list(sys.version_info[:2])
-    STAMP.write_text(json.dumps({"python": python, "levels": levels}), encoding="utf-8")
+    stamp = {"root": str(ROOT), "python": python, "levels": {level: _digest(level)}}
+    STAMP.write_text(json.dumps(stamp), encoding="utf-8")
     UNFINISHED.unlink()
     _say(f"Ready in {time.monotonic() - started:.0f} s: {COMMAND.relative_to(ROOT)}")
     return 0
 
 
 def _usable() -> bool:
-    """Return whether the present environment is whole and of the Python asked for."""
-    if UNFINISHED.exists() or not STAMP.exists():
+    """Return whether the present environment is whole, still here and of the Python asked for."""
+    if UNFINISHED.exists() or _stamp().get("root") != str(ROOT):
         return False
     ask = "import sys, pip; print(*sys.version_info[:2])"
     try:
