@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from caopan.interfaces.cli.output import Cli, ExitCode
+from caopan.kernel.clock import shanghai
 from caopan.kernel.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def _tell(cli: Cli, story: dict[str, Any], console: Console) -> None:
         say(
             "story.entry",
             seq=entry["seq"],
-            at=entry["at"],
+            at=f"{shanghai(datetime.fromisoformat(entry['at'])):%Y-%m-%d %H:%M:%S %z}",
             stage=cli.tr(f"ledger.stage.{entry['stage']}"),
             hash=entry["hash"][:12],
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from caopan.bootstrap.replaying import ReplayOutcome
 
 _P95 = 0.95
+_TABLE_WIDTH = 72
 
 
 def run_result(outcome: ReplayOutcome) -> dict[str, Any]:
@@ -95,6 +96,7 @@ def show_run(cli: Cli, outcome: ReplayOutcome, chart: Path | None, console: Cons
         title=cli.tr("run.title", model=_model_name(cli, outcome), data=outcome.info.label),
         show_header=False,
         title_justify="left",
+        min_width=_TABLE_WIDTH,
     )
     table.add_column()
     table.add_column(justify="right")

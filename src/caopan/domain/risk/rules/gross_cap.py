@@ -8,7 +8,7 @@ from __future__ import annotations
 from caopan.domain.decision.shapes import Reason
 from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
-from caopan.kernel.money import yuan
+from caopan.kernel.money import UNITS_PER_FEN, yuan
 
 
 def judge(question: Question) -> Reason | None:
@@ -23,7 +23,7 @@ def judge(question: Question) -> Reason | None:
     return question.no(
         "RISK_GROSS_CAP",
         f"total exposure would be {yuan(after)}",
-        limit=yuan(int(cap)),
+        limit=yuan(int(cap) // UNITS_PER_FEN * UNITS_PER_FEN),
         actual=yuan(after),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from caopan.domain.decision.shapes import Reason
 from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
-from caopan.kernel.money import yuan
+from caopan.kernel.money import UNITS_PER_FEN, yuan
 
 
 def judge(question: Question) -> Reason | None:
@@ -22,7 +22,7 @@ def judge(question: Question) -> Reason | None:
         return question.no(
             "RISK_POSITION_CAP",
             f"{order.symbol} would be over {float(policy.symbol_nav_cap):.1%} of NAV",
-            limit=yuan(int(cap)),
+            limit=yuan(int(cap) // UNITS_PER_FEN * UNITS_PER_FEN),
             actual=yuan(after),
         )
     opened = {symbol for symbol, value in standing.exposure.items() if value > 0}
