@@ -126,26 +126,25 @@ def listing_days(
 
     A symbol is absent where its listing is unknown and long past. Without a list_date, bars that
     begin more than INFER_AFTER_SESSIONS into the data set are taken to begin with the listing; so
-    are bars that begin after its first day and whose vendor, who gives limits, gives none there.
+    are bars that begin after its first day and for which the vendor, who gives limits, gives none.
     """
-    days = frame["day"]
-    begins = calendar.position(days.min())  # pyright: ignore[reportArgumentType]  # a Date column
+    rows = frame.sort("symbol", "day")
+    begins = calendar.position(min(rows["day"].to_list()))
+    # Judged by what was given up to then: what the vendor gives later is not known yet.
+    given_days = rows.filter(pl.col("limit_up").is_not_null())["day"].to_list()
+    since = min(given_days, default=None)
     found: dict[str, tuple[date, int, bool]] = {}
-    firsts = frame.group_by("symbol").agg(
-        pl.col("day").min().alias("first"),
-        pl.col("list_date").drop_nulls().first(),
-        (
-            pl.col("limit_up").sort_by("day").first().is_null() & (pl.col("limit_up").count() > 0)
-        ).alias("unlimited"),
+    firsts = rows.group_by("symbol", maintain_order=True).agg(
+        pl.col("day").first(), pl.col("list_date").first(), pl.col("limit_up").first()
     )
-    for symbol, first, list_date, unlimited in firsts.iter_rows():
+    for symbol, first, list_date, limit_up in firsts.iter_rows():
+        position = calendar.position(first)
         if list_date is not None:
-            if calendar.covers(list_date):
+            if calendar.covers(list_date) and list_date <= first:
                 listed = calendar.on_or_after(list_date)
                 found[symbol] = (listed, calendar.position(listed), False)
-        else:
-            position = calendar.position(first)
-            late = position > begins + INFER_AFTER_SESSIONS
-            if late or (unlimited and position > begins):
+        elif position > begins:
+            given = since is not None and since <= first
+            if position > begins + INFER_AFTER_SESSIONS or (given and limit_up is None):
                 found[symbol] = (first, position, True)
     return found

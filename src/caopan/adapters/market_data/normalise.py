@@ -18,6 +18,7 @@ import polars as pl
 from caopan.adapters.market_data.frame import SCHEMA
 from caopan.adapters.market_data.mapping import COLUMNS, NAMES, Layout
 from caopan.adapters.market_data.problems import UNIT, BadRows
+from caopan.adapters.market_data.unit_proof import prove_units
 from caopan.domain.market.symbols import canonical_symbol
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import UNITS_PER_YUAN
@@ -42,7 +43,7 @@ def normalise(raw: pl.DataFrame, layout: Layout, label: str) -> pl.DataFrame:
     """Return `raw` in the normalised schema; `frame.validate` then judges it as a whole.
 
     Raises:
-        ConfigInvalid: SYMBOL_INVALID, DATA_UNIT for a volume whose unit is neither declared nor
+        ConfigInvalid: SYMBOL_INVALID, DATA_UNIT for a unit that is wrong, or neither declared nor
             provable, DATA_BAD_ROW for unreadable values.
     """
     table = raw.select(pl.col(theirs).alias(ours) for ours, theirs in layout.columns.items())
@@ -55,10 +56,14 @@ def normalise(raw: pl.DataFrame, layout: Layout, label: str) -> pl.DataFrame:
         table = _price(table, column, bad)
     for column in ("limit_up", "limit_down"):
         table = _limit(table, column, bad)
-    table = _scaled(table, "volume", layout.volume_factor, _SHARE_NOISE, bad)
-    table = _scaled(table, "amount", layout.amount_factor * UNITS_PER_YUAN, None, bad)
-    table = _scaled(table, "cash_per_share", UNITS_PER_YUAN, None, bad)
+    table = _scaled(table, "volume", layout.volume_factor, bad)
+    table = _scaled(table, "amount", layout.amount_factor * UNITS_PER_YUAN, bad)
+    table = _scaled(table, "cash_per_share", UNITS_PER_YUAN, bad)
     table = _factor(table, bad)
+    bad.raise_if_any()
+    _prove_units(table, label)
+    table = _whole(table, "volume", bad, noise=_SHARE_NOISE)
+    table = _whole(_whole(table, "amount", bad), "cash_per_share", bad)
     bad.raise_if_any()
     table = _flat_days(_reference_price(table, layout))
     return _in_schema(_ex_dates(table), layout)
@@ -168,24 +173,19 @@ def _number(table: pl.DataFrame, column: str, bad: BadRows, *, needed: bool) -> 
     table = table.with_columns(pl.col(column).alias("raw"))
     dtype = table[column].dtype
     if isinstance(dtype, pl.String):
-        text = pl.col(column).str.strip_chars()
+        text = pl.col("raw").str.strip_chars()
         text = pl.when(text != "").then(text)
         table = table.with_columns(text.cast(pl.Float64, strict=False).alias(column))
         unread = pl.col(column).is_null() & (pl.col("raw").str.strip_chars() != "")
-        bad.add(_blaming(table, column), unread, column, "not a number")
-    elif dtype.is_numeric():
+        bad.add(table, unread, column, "not a number", shown="raw")
+    elif dtype.is_numeric() or isinstance(dtype, pl.Null):
         table = table.with_columns(pl.col(column).cast(pl.Float64))
     else:
         raise ConfigInvalid(COLUMNS, f"{bad.label}: column {column} holds {dtype}, not numbers")
     odd = ~pl.col(column).is_finite()
     if needed:
-        bad.add(_blaming(table, column), odd, column, "not a finite number")
+        bad.add(table, odd, column, "not a finite number", shown="raw")
     return table.with_columns(pl.when(~odd).then(pl.col(column)).alias(column))
-
-
-def _blaming(table: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Return `table` showing the vendor's own value in `column`, with the number beside it."""
-    return table.with_columns(pl.col(column).alias("read"), pl.col("raw").alias(column))
 
 
 def _price(table: pl.DataFrame, column: str, bad: BadRows, *, needed: bool = True) -> pl.DataFrame:
@@ -199,11 +199,10 @@ def _price(table: pl.DataFrame, column: str, bad: BadRows, *, needed: bool = Tru
     noise = PRICE_NOISE_YUAN + (value.abs() * _SINGLE_PRECISION if single else 0.0)
     huge = value.abs() > HIGHEST_PRICE_YUAN
     off = (value - ticks / TICKS_PER_YUAN).abs() > noise
-    table = table.with_columns(huge.alias("huge"), (off & ~huge).alias("off"))
-    bad.add(_blaming(table, column), pl.col("huge"), column, "no price of a share")
-    bad.add(_blaming(table, column), pl.col("off"), column, "not a multiple of 0.01 yuan")
+    bad.add(table, huge, column, "no price of a share", shown="raw")
+    bad.add(table, off & ~huge, column, "not a multiple of 0.01 yuan", shown="raw")
     exact = ticks.cast(pl.Int64, strict=False) * (UNITS_PER_YUAN // TICKS_PER_YUAN)
-    return table.with_columns(exact.alias(column)).drop("raw", "huge", "off")
+    return table.with_columns(exact.alias(column)).drop("raw")
 
 
 def _limit(table: pl.DataFrame, column: str, bad: BadRows) -> pl.DataFrame:
@@ -214,23 +213,34 @@ def _limit(table: pl.DataFrame, column: str, bad: BadRows) -> pl.DataFrame:
     return table.with_columns(pl.when(applies).then(pl.col(column)).alias(column))
 
 
-def _scaled(
-    table: pl.DataFrame, column: str, factor: int, noise: float | None, bad: BadRows
-) -> pl.DataFrame:
-    """Return `table` with `column` times `factor` as integers; `noise` None rounds, else blames."""
+def _scaled(table: pl.DataFrame, column: str, factor: int, bad: BadRows) -> pl.DataFrame:
+    """Return `table` with `column` as a float in our unit, the vendor's value kept beside it."""
     if column not in table.columns:
         return table
     table = _number(table, column, bad, needed=column == "volume")
-    scaled = pl.col(column) * factor
-    whole = scaled.round(0)
-    broken = scaled.abs() > _LARGEST
+    return table.with_columns(pl.col(column) * factor).rename({"raw": f"{column}_raw"})
+
+
+def _whole(
+    table: pl.DataFrame, column: str, bad: BadRows, *, noise: float | None = None
+) -> pl.DataFrame:
+    """Return `table` with `column` as integers; without `noise` it is rounded, else blamed."""
+    if column not in table.columns:
+        return table
+    whole = pl.col(column).round(0)
+    broken = pl.col(column).abs() > _LARGEST
     if noise is not None:
-        broken = broken | ((scaled - whole).abs() > noise)
-    table = table.with_columns(broken.alias("broken"))
-    bad.add(_blaming(table, column), pl.col("broken"), column, "not a whole number in our unit")
-    return table.with_columns(whole.cast(pl.Int64, strict=False).alias(column)).drop(
-        "raw", "broken"
-    )
+        broken = broken | ((pl.col(column) - whole).abs() > noise)
+    bad.add(table, broken, column, "not a whole number in our unit", shown=f"{column}_raw")
+    return table.with_columns(whole.cast(pl.Int64, strict=False).alias(column))
+
+
+def _prove_units(table: pl.DataFrame, label: str) -> None:
+    """Prove the units before broken shares are blamed: in a wrong unit most rows have them."""
+    if "amount" not in table.columns:
+        return
+    inside = (pl.col(name).is_between("low", "high") for name in ("open", "close"))
+    prove_units(table.filter(*inside), label)
 
 
 def _factor(table: pl.DataFrame, bad: BadRows) -> pl.DataFrame:

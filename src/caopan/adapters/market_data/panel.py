@@ -142,7 +142,8 @@ class MarketPanel:
     def market(self, day: date, now: datetime) -> Mapping[str, float | int]:
         """Return the breadth of the session before `day`; empty where the data has none of it."""
         _require_known(day, KNOWN_BEFORE_OPEN, now, "market")
-        figures = self._breadth.get(self._calendar.previous_session(day), {})
+        before = self._session_before(day)
+        figures = {} if before is None else self._breadth.get(before, {})
         return {
             name: value
             for name, value in figures.items()
@@ -178,13 +179,18 @@ class MarketPanel:
         offset, count = self._slices.get(day, (0, 0))
         return frame.slice(offset, count)
 
+    def _session_before(self, day: date) -> date | None:
+        """Return the session before `day`, None where the calendar begins with it."""
+        known = self._calendar.sessions
+        return None if day <= known[0] else self._calendar.previous_session(day)
+
     # --- references ---------------------------------------------------------------------------
     def _references(self, day: date) -> Mapping[str, Reference]:
         rows = self._day(self._rows, day)
-        before = self._calendar.previous_session(day) if rows.height else day
+        before = self._session_before(day)
         return {row["symbol"]: self._reference(row, before) for row in rows.iter_rows(named=True)}
 
-    def _reference(self, row: dict[str, Any], session_before: date) -> Reference:
+    def _reference(self, row: dict[str, Any], session_before: date | None) -> Reference:
         listing = parse_symbol(row["symbol"])
         day = row["day"]
         quantities, quantities_known = _UNKNOWN_QUANTITIES, True
@@ -291,7 +297,7 @@ class MarketPanel:
         ]
         gaps = self._rows.filter(pl.col("close_before") != pl.col("pre_close"))
         for row in gaps.iter_rows(named=True):
-            _, problem = _action(row, self._calendar.previous_session(row["day"]))
+            _, problem = _action(row, self._session_before(row["day"]))
             if problem:
                 found.append(Finding(row["symbol"], row["day"], RULES_MISMATCH, problem))
         return found
@@ -336,7 +342,9 @@ def _require_known(day: date, moment: time, now: datetime, what: str) -> None:
         )
 
 
-def _action(row: dict[str, Any], session_before: date) -> tuple[CorporateAction | None, str | None]:
+def _action(
+    row: dict[str, Any], session_before: date | None
+) -> tuple[CorporateAction | None, str | None]:
     """Return the entitlement of the day, or why the gap to the close before is not understood."""
     cash, factor = row["cash_per_share"], row["share_factor"]
     if cash is not None or factor is not None:

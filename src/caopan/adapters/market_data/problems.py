@@ -24,18 +24,21 @@ class BadRows:
     """Collects refused rows of one batch; `raise_if_any` ends the collection."""
 
     label: str
-    total: int = 0
+    rows: set[tuple[object, object]] = field(default_factory=set["tuple[object, object]"])
     named: list[str] = field(default_factory=list[str])
 
-    def add(self, frame: pl.DataFrame, wrong: pl.Expr, column: str, why: str) -> None:
+    def add(
+        self, frame: pl.DataFrame, wrong: pl.Expr, column: str, why: str, *, shown: str = ""
+    ) -> None:
         """Collect the rows of `frame` where `wrong` holds, blaming the value in `column`.
 
-        `frame` has the columns symbol and day; a null in `wrong` counts as false.
+        `frame` has the columns symbol and day; a null in `wrong` counts as false. `shown` names
+        the column with the vendor's own value, where `column` holds it converted.
         """
         bad = frame.filter(wrong.fill_null(value=False))
-        self.total += bad.height
+        self.rows.update(bad.select("symbol", "day").iter_rows())
         room = NAMED_ROWS - len(self.named)
-        for symbol, day, value in self._rows(bad.head(room), column):
+        for symbol, day, value in self._rows(bad.head(room), shown or column):
             self.named.append(f"{symbol} {day} {column}={value!r} ({why})")
 
     def _rows(self, bad: pl.DataFrame, column: str) -> Iterator[tuple[object, object, object]]:
@@ -48,11 +51,11 @@ class BadRows:
         Raises:
             ConfigInvalid: DATA_BAD_ROW if a row was collected; nothing of the batch is used.
         """
-        if not self.total:
+        if not self.rows:
             return
-        rest = self.total - len(self.named)
-        tail = f" and {rest} more" if rest else ""
-        count = "1 bad row" if self.total == 1 else f"{self.total} bad rows"
+        total = len(self.rows)
+        tail = " and more" if len(self.named) == NAMED_ROWS else ""
+        count = "1 bad row" if total == 1 else f"{total} bad rows"
         raise ConfigInvalid(
             BAD_ROW,
             f"{self.label}: {count}: {'; '.join(self.named)}{tail}",

@@ -25,8 +25,12 @@ places = st.sampled_from([(x, board) for board, found in BOARDS.items() for x in
 ticks = st.integers(20, 500_000)
 
 
-def limits(exchange, board, cents, *, st=False, day=DAY):
-    return TABLE.limits(LimitCase(exchange, board, day, is_st=st), cents * 100)
+def limits(place, cents, *, st=False, day=DAY):
+    exchange, board = place
+    found = TABLE.limits(LimitCase(exchange, board, day, is_st=st), cents * 100)
+    assert found.up is not None
+    assert found.down is not None
+    return found.up, found.down
 
 
 @given(places, ticks)
@@ -36,34 +40,33 @@ def test_limits_equal_the_decimal_calculation(place, cents):
     inward = exchange is Exchange.BJ
     up = (price * (1 + share)).quantize(CENT, ROUND_FLOOR if inward else ROUND_HALF_UP)
     down = (price * (1 - share)).quantize(CENT, ROUND_CEILING if inward else ROUND_HALF_UP)
-    found = limits(exchange, board, cents)
-    assert (found.up, found.down) == (units(up), units(down))
+    assert limits(place, cents) == (units(up), units(down))
 
 
 @given(places, st.integers(4, 500_000))
 def test_limits_lie_on_ticks_around_the_reference_price(place, cents):
-    found = limits(*place, cents)
-    assert found.up % 100 == found.down % 100 == 0
-    assert 0 < found.down < cents * 100 < found.up
+    up, down = limits(place, cents)
+    assert up % 100 == down % 100 == 0
+    assert 0 < down < cents * 100 < up
 
 
 @given(places, st.integers(4, 400_000), st.integers(0, 1000))
 def test_a_higher_reference_price_never_lowers_a_limit(place, cents, more):
-    low, high = limits(*place, cents), limits(*place, cents + more)
-    assert low.up <= high.up
-    assert low.down <= high.down
+    (low_up, low_down), (high_up, high_down) = limits(place, cents), limits(place, cents + more)
+    assert low_up <= high_up
+    assert low_down <= high_down
 
 
 @given(places, st.integers(20, 500_000), st.dates(date(2023, 4, 10), date(2026, 12, 31)))
 def test_st_never_widens_the_limits(place, cents, day):
-    normal = limits(*place, cents, day=day)
-    special = limits(*place, cents, st=True, day=day)
-    assert normal.down <= special.down
-    assert special.up <= normal.up
+    up, down = limits(place, cents, day=day)
+    st_up, st_down = limits(place, cents, st=True, day=day)
+    assert down <= st_down
+    assert st_up <= up
 
 
 @given(st.sampled_from(BOARDS[Board.MAIN]), st.integers(1, 9))
 def test_shanghai_and_shenzhen_move_out_to_one_tick(exchange, cents):
-    found = limits(exchange, Board.MAIN, cents)
-    assert found.up >= cents * 100 + 100
-    assert found.down <= max(cents * 100 - 100, 100)
+    up, down = limits((exchange, Board.MAIN), cents)
+    assert up >= cents * 100 + 100
+    assert down <= max(cents * 100 - 100, 100)

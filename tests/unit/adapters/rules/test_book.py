@@ -60,7 +60,7 @@ def test_chinext_listings_leave_the_main_boards_rule_with_its_reform():
         for row in book._limit_rows(record)
         if row.board == "chinext" and row.state is LimitState.LISTING_DAY
     ]
-    assert max(row.effective_to for row in rows) == date(2020, 8, 24)
+    assert max(row.effective_to or date.max for row in rows) == date(2020, 8, 24)
 
 
 def test_a_form_of_the_data_set_that_is_not_known_is_refused(monkeypatch):
@@ -77,6 +77,6 @@ def test_a_data_set_that_refuses_to_load_is_one_clear_message(monkeypatch):
         raise ValueError("overlapping records")
 
     monkeypatch.setattr(marina_rules, "records", refuse)
-    with pytest.raises(ConfigInvalid, match="RULES_UNREADABLE.*overlapping") as caught:
+    with pytest.raises(ConfigInvalid, match=r"RULES_UNREADABLE.*overlapping") as caught:
         book.load_rules.__wrapped__()
     assert caught.value.remedy

@@ -95,15 +95,17 @@ def test_sell_quantities(board, qty, sellable, code):
     assert (found and found.code) == code
 
 
-def test_market_orders_have_their_own_ceiling():
-    assert check_quantity(STAR, 50_001, selling=False, market_order=True).code == (
-        "RISK_MAX_ORDER_QTY"
-    )
-    assert check_quantity(STAR, 50_000, selling=False, market_order=True) is None
-    unknown = replace(STAR, max_market_qty=None)
-    assert check_quantity(unknown, 200, selling=False, market_order=True).code == (
-        "RISK_MAX_ORDER_QTY"
-    )
+@pytest.mark.parametrize(
+    ("reference", "qty", "code"),
+    [
+        (STAR, 50_000, None),
+        (STAR, 50_001, "RISK_MAX_ORDER_QTY"),
+        (replace(STAR, max_market_qty=None), 200, "RISK_MAX_ORDER_QTY"),
+    ],
+)
+def test_market_orders_have_their_own_ceiling(reference, qty, code):
+    found = check_quantity(reference, qty, selling=False, market_order=True)
+    assert (found and found.code) == code
 
 
 def test_chinext_kept_the_general_ceiling_before_its_reform():

@@ -72,6 +72,8 @@ def test_price_limit(row):
         assert (found.up, found.down) == (units(row["exp_up"]), units(row["exp_down"]))
     else:
         price = units(row["price"])
+        assert found.up is not None
+        assert found.down is not None
         verdict = "ACCEPT"
         if price > found.up:
             verdict = "REJECT:ABOVE_LIMIT_UP"
