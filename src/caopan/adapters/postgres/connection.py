@@ -110,6 +110,7 @@ class Session:
         self._driver: Driver | None = None
         self._queued: list[_Queued] = []
         self._begun = False
+        self._refused = False
         self._isolation = ""
 
     async def open(self) -> None:
@@ -182,7 +183,7 @@ class Session:
         if self._queued:
             await self._exchange()
         driver = self.driver
-        if driver.info.transaction_status == _FAILED:
+        if self._refused or driver.info.transaction_status == _FAILED:
             # COMMIT would quietly roll back.
             raise Conflict(
                 "UOW_FAILED",
@@ -223,4 +224,5 @@ class Session:
             raise translated(error, lost=driver.closed) from error
         for (_, _, missed), sent in zip(queued, cursors, strict=True):
             if missed is not None and sent.rowcount != 1:
+                self._refused = True
                 raise missed

@@ -128,7 +128,11 @@ class LedgerRepository(Protocol):
         ...
 
     def entries(self, decision_id: UUID | None = None) -> AsyncIterator[tuple[Entry, bytes | None]]:
-        """Yield entries in order of seq with their canonical payload (None where pruned)."""
+        """Yield entries in order of seq with their canonical payload (None where pruned).
+
+        A payload that is missing although it was never pruned comes as b"", which no JSON value is.
+        Read first in a unit of work, `head` and `entries` show one instant.
+        """
         ...
 
 
@@ -290,7 +294,12 @@ class RunRepository(Protocol):
 
 
 class UnitOfWork(Protocol):
-    """One transaction on one run; rolled back unless committed."""
+    """One transaction on one run; rolled back unless committed.
+
+    What the store refuses is raised by the call itself or by a later one of the same unit of work,
+    at the latest by `commit`, and never after anything became durable. After a refusal nothing of
+    the unit of work can be committed (Conflict UOW_FAILED).
+    """
 
     run: RunRepository
     ledger: LedgerRepository
@@ -316,7 +325,10 @@ class UnitOfWork(Protocol):
         ...
 
     async def commit(self) -> None:
-        """Make everything done in this unit of work durable."""
+        """Make everything done in this unit of work durable.
+
+        Raises OutcomeUnknown if only the store can tell whether it happened.
+        """
         ...
 
 

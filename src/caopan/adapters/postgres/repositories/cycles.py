@@ -57,7 +57,7 @@ class PostgresCycles:
 
     async def add(self, cycle: Cycle) -> None:
         """Store a new cycle. Raises Conflict CYCLE_EXISTS if its slot of the day is taken."""
-        await self._session.run(_INSERT, self._params(cycle))
+        self._session.queue(_INSERT, self._params(cycle))
 
     async def save(self, cycle: Cycle) -> None:
         """Store the cycle's present stage and status."""

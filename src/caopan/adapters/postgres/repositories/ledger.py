@@ -51,13 +51,8 @@ _APPEND: Final = f"""
     ), entries AS ({_INSERT_ENTRIES}), payloads AS ({_INSERT_PAYLOADS})
     SELECT seq FROM moved
 """  # noqa: S608 - our own statements
-_DECLARE: Final = (
-    "DECLARE entries NO SCROLL CURSOR FOR "
-    + selected(LEDGER_ENTRY, (*_ENTRY, "recorded_at"))
-    + " WHERE run_id = %(run_id)s"
-)
-_FETCH: Final = "FETCH 500 FROM entries"
-_CLOSE: Final = "CLOSE entries"
+_ENTRIES: Final = selected(LEDGER_ENTRY, (*_ENTRY, "recorded_at")) + " WHERE run_id = %(run_id)s"
+_PAGE: Final = 500
 # Bodies are looked up page by page instead of joined: without statistics, as on a fresh database,
 # the planner joins the whole tables.
 _PAYLOADS: Final = """
@@ -96,6 +91,7 @@ class PostgresLedger:
         self._run_id = run_id
         self._lease = lease
         self._moved: Head | None = None
+        self._cursors = 0
 
     def committed(self) -> None:
         """Keep the head this unit of work has made durable, as the guess for the next one."""
@@ -147,13 +143,17 @@ class PostgresLedger:
         pruned = {(source, month) for source, month in await self._session.rows(_PRUNINGS)}
         wanted = "" if decision_id is None else " AND decision_id = %(decision_id)s"
         params = {"run_id": self._run_id, "decision_id": decision_id}
-        await self._session.run(f"{_DECLARE}{wanted} ORDER BY seq", params)
-        while page := await self._session.rows(_FETCH):
+        # A reader may stop early and read again, so that each cursor needs a name of its own.
+        self._cursors += 1
+        name = f"entries_{self._cursors}"
+        declared = f"DECLARE {name} NO SCROLL CURSOR FOR {_ENTRIES}{wanted} ORDER BY seq"
+        await self._session.run(declared, params)
+        while page := await self._session.rows(f"FETCH {_PAGE} FROM {name}"):
             bodies = await self._bodies(page)
             for *fields, recorded_at in page:
                 entry = Entry(fields[0], Stage(fields[1]), *fields[2:])
                 yield entry, _payload(entry, recorded_at, bodies, pruned)
-        await self._session.run(_CLOSE)
+        await self._session.run(f"CLOSE {name}")
 
     async def _bodies(self, page: Sequence[Sequence[Any]]) -> dict[_Place, bytes]:
         moments = [row[8] for row in page]

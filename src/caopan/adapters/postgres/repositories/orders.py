@@ -116,7 +116,7 @@ class PostgresOrders:
         """Store new orders. Raises Conflict ORDER_EXISTS if a client_order_id is taken."""
         if orders:
             rows = [_order_values(order) for order in orders]
-            await self._session.run(_INSERT_ORDERS, self._params(arrays(_ORDER, rows)))
+            self._session.queue(_INSERT_ORDERS, self._params(arrays(_ORDER, rows)))
 
     async def save(self, orders: Sequence[Order]) -> None:
         """Store what changed of orders: state, fills, the venue's word.

@@ -6,6 +6,7 @@ DROP FUNCTION prune_payloads(date);
 DROP FUNCTION ensure_partitions(date, date);
 DROP FUNCTION ensure_partitions_of(text, date, date);
 DROP FUNCTION make_default_partition(text);
+DROP FUNCTION require_dataset();
 DROP FUNCTION require_balanced();
 DROP FUNCTION keep_head_forward();
 DROP FUNCTION guard_append_only(text);

@@ -38,7 +38,7 @@ CREATE TRIGGER refuse_row BEFORE UPDATE OR DELETE ON ledger_payload
 
 SELECT guard_append_only(name) FROM unnest(ARRAY[
     'observation', 'model_call', 'ledger_entry', 'ledger_payload', 'ledger_pruning',
-    'sandbox_event', 'journal_posting', 'exit_plan', 'nav_point', 'calendar_snapshot'
+    'sandbox_event', 'journal_posting', 'exit_plan', 'nav_point', 'calendar_snapshot', 'dataset'
 ]) AS name;
 
 -- These two are referenced by foreign keys, whose checks lock the row with the owner's UPDATE
@@ -87,6 +87,27 @@ END $$;
 
 CREATE CONSTRAINT TRIGGER journal_transaction_balanced AFTER INSERT ON journal_posting
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_balanced();
+
+-- Bars ----------------------------------------------------------------------------------------
+
+-- A foreign key is checked row by row and doubled the time of an import; this asks once per
+-- statement, and data sets cannot be deleted.
+CREATE FUNCTION require_dataset() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    lost bigint;
+BEGIN
+    SELECT fresh.dataset_id INTO lost FROM fresh
+    WHERE NOT EXISTS (SELECT FROM dataset WHERE dataset.dataset_id = fresh.dataset_id) LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'bars of data set %, which does not exist', lost
+            USING ERRCODE = 'foreign_key_violation', TABLE = 'bar',
+                  CONSTRAINT = 'bar_has_dataset';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER bar_has_dataset AFTER INSERT ON bar
+    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION require_dataset();
 
 -- Monthly partitions --------------------------------------------------------------------------
 

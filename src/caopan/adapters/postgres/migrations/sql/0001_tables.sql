@@ -92,8 +92,8 @@ CREATE TABLE bar (
     share_factor TEXT,
     turnover_rate DOUBLE PRECISION,
     CONSTRAINT pk_bar PRIMARY KEY (dataset_id, symbol, day),
-    CONSTRAINT fk_bar_dataset FOREIGN KEY (dataset_id) REFERENCES dataset (dataset_id),
-    CONSTRAINT ck_bar_symbol CHECK (symbol ~ '^[0-9]{6}[.](SH|SZ|BJ)$'),
+    CONSTRAINT ck_bar_symbol
+        CHECK (length(symbol) = 9 AND right(symbol, 3) IN ('.SH', '.SZ', '.BJ')),
     CONSTRAINT ck_bar_prices
         CHECK (low > 0 AND high >= open AND high >= close AND low <= open AND low <= close),
     CONSTRAINT ck_bar_pre_close CHECK (pre_close > 0),
