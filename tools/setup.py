@@ -46,6 +46,8 @@ def main() -> int:
         fcntl.flock(turn, fcntl.LOCK_EX)
         if _is_ready(level):
             return 0
+        # pip inherits the turn: a set-up whose pip outlived it is waited for, not torn from it.
+        os.set_inheritable(turn.fileno(), True)  # noqa: FBT003 - its own signature
         return _install(level)
 
 
@@ -127,6 +129,7 @@ def _pip(*arguments: str, total: int) -> int:
             text=True,
             errors="replace",
             cwd=ROOT,
+            close_fds=False,
         )
         for line in pip.stdout or ():
             log.write(line)
