@@ -7,6 +7,7 @@ tests/unit/adapters/market_data/test_listing.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -71,10 +72,14 @@ class _Bands:
 
 
 def with_limits(
-    frame: pl.DataFrame, calendar: TradingCalendar, table: PriceLimitTable
+    frame: pl.DataFrame,
+    calendar: TradingCalendar,
+    table: PriceLimitTable,
+    listed_on: Mapping[str, tuple[date, int, bool]],
 ) -> pl.DataFrame:
     """Return `frame` (sorted by symbol and day) with the columns of the pass.
 
+    `listed_on` is what `listing_days` told. The columns are
     our_up, our_down (units, null where no limit applies or none is known), limits_known,
     listing_day_index, contradicted (two rule sources disagree) and sessions_since_trade (1 when it
     traded the session before; null on a symbol's first traded row).
@@ -82,7 +87,6 @@ def with_limits(
     bands, out = _Bands(table), _Columns()
     days = frame["day"].unique().sort().to_list()
     position = {day: calendar.position(day) for day in days}
-    listed_on = listing_days(frame, calendar)
     symbol_now, last_traded = "", None
     for symbol, day, pre_close, suspended, st in frame.select(
         "symbol", "day", "pre_close", "is_suspended", "is_st"
@@ -120,16 +124,17 @@ def with_limits(
 
 
 def listing_days(
-    frame: pl.DataFrame, calendar: TradingCalendar
+    frame: pl.DataFrame, calendar: TradingCalendar, begins: date | None = None
 ) -> dict[str, tuple[date, int, bool]]:
     """Return, by symbol, its first trading day, that day's position, and whether it is inferred.
 
     A symbol is absent where its listing is unknown and long past. Without a list_date, bars that
     begin more than INFER_AFTER_SESSIONS into the data set are taken to begin with the listing; so
     are bars that begin after its first day and for which the vendor, who gives limits, gives none.
+    `begins` is the data set's first day where `frame` is only a part of it.
     """
     rows = frame.sort("symbol", "day")
-    begins = calendar.position(min(rows["day"].to_list()))
+    data_begins = calendar.position(begins or min(rows["day"].to_list()))
     # Judged by what was given up to then: what the vendor gives later is not known yet.
     given_days = rows.filter(pl.col("limit_up").is_not_null())["day"].to_list()
     since = min(given_days, default=None)
@@ -143,8 +148,8 @@ def listing_days(
             if calendar.covers(list_date) and list_date <= first:
                 listed = calendar.on_or_after(list_date)
                 found[symbol] = (listed, calendar.position(listed), False)
-        elif position > begins:
+        elif position > data_begins:
             given = since is not None and since <= first
-            if position > begins + INFER_AFTER_SESSIONS or (given and limit_up is None):
+            if position > data_begins + INFER_AFTER_SESSIONS or (given and limit_up is None):
                 found[symbol] = (first, position, True)
     return found

@@ -94,13 +94,14 @@ class MarketPanel:
         info: DatasetInfo,
         calendar: TradingCalendar,
         rules: MarketRules,
+        begins: date,
     ) -> None:
         self._info = info
         self._calendar = calendar
         self._rules = rules
         self._recent = _Recent()
-        self._listed = listing_days(frame, calendar)
-        rows = with_limits(frame, calendar, rules.limits)
+        self._listed = listing_days(frame, calendar, begins)
+        rows = with_limits(frame, calendar, rules.limits, self._listed)
         rows = rows.with_columns(
             pl.col("close").shift(1).over("symbol").alias("close_before"),
             pl.col("day").shift(1).over("symbol").alias("day_before"),
@@ -310,8 +311,12 @@ def build_panel(
     synthetic: bool,
     calendar: TradingCalendar,
     rules: MarketRules,
+    begins: date | None = None,
 ) -> MarketPanel:
     """Return the panel over a validated frame.
+
+    `begins` is the first day of the whole data set where `frame` is a selection of its symbols:
+    what starts later is then known to be a new listing.
 
     Raises:
         Denied: DATA_CALENDAR if the calendar does not know a day of it.
@@ -329,7 +334,7 @@ def build_panel(
         calendar=calendar.name,
         rules_citation=rules.citation,
     )
-    return MarketPanel(frame, info, calendar, rules)
+    return MarketPanel(frame, info, calendar, rules, begins or days[0])
 
 
 def _require_known(day: date, moment: time, now: datetime, what: str) -> None:

@@ -180,6 +180,16 @@ def test_bars_that_begin_where_a_vendor_gives_no_limit_begin_with_the_listing():
     assert panel(*old, *told).references(*before(3))["600519.SH"].listing_day_index is None
 
 
+def test_a_selection_of_symbols_keeps_the_beginning_of_its_data():
+    late = [row("300750.SZ", n, 100_000) for n in range(12, 20)]
+    frame = validate(pl.DataFrame(late, schema=SCHEMA), CALENDAR)
+    parts = {"label": "part", "synthetic": True, "calendar": CALENDAR, "rules": RULES}
+    told = build_panel(frame, **parts, begins=DAYS[0]).references(*before(12))["300750.SZ"]
+    alone = build_panel(frame, **parts).references(*before(12))["300750.SZ"]
+    assert (told.listing_day_index, told.limit_up) == (1, None)
+    assert (alone.listing_day_index, alone.limit_up) == (None, 120_000)
+
+
 def test_a_share_back_after_half_a_year_is_not_traded_that_day():
     away = [row("600519.SH", 0, 100_000), row("600519.SH", 130, 100_000)]
     market = panel(*away, row("600519.SH", 131, 100_000))
