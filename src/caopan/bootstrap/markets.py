@@ -16,9 +16,9 @@ from caopan.adapters.calendar.xshg import (
     snapshot_name,
     to_snapshot,
 )
+from caopan.adapters.market_data import synthetic
 from caopan.adapters.market_data.files import load_files
 from caopan.adapters.market_data.panel import MarketPanel, build_panel
-from caopan.adapters.market_data import synthetic
 from caopan.adapters.rules.book import load_rules
 from caopan.application.ports.store import Store
 from caopan.domain.market.calendar import TradingCalendar

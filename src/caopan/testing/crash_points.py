@@ -110,9 +110,7 @@ class _PointLedger:
     async def head(self) -> Head:
         return await self._inner.head()
 
-    def entries(
-        self, decision_id: UUID | None = None
-    ) -> AsyncIterator[tuple[Entry, bytes | None]]:
+    def entries(self, decision_id: UUID | None = None) -> AsyncIterator[tuple[Entry, bytes | None]]:
         return self._inner.entries(decision_id)
 
 
@@ -123,7 +121,8 @@ class _PointUnitOfWork:
 
     async def __aenter__(self) -> Self:
         inner = await self._inner.__aenter__()
-        self.ledger = _PointLedger(inner.ledger)
+        self._noted = _PointLedger(inner.ledger)
+        self.ledger: LedgerRepository = self._noted
         self.run = inner.run
         self.cycles = inner.cycles
         self.observations = inner.observations
@@ -143,7 +142,7 @@ class _PointUnitOfWork:
         await self._inner.__aexit__(kind, error, trace)
 
     async def commit(self) -> None:
-        label = "+".join(dict.fromkeys(self.ledger.stages)) or "sending"
+        label = "+".join(dict.fromkeys(self._noted.stages)) or "sending"
         self._plan.point(f"before commit of {label}")
         await self._inner.commit()
         self._plan.point(f"after commit of {label}")

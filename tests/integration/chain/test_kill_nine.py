@@ -60,12 +60,16 @@ async def _examine(url: str, run_id: int) -> tuple[RunReport, list[str], dict[st
         for order in orders.values()
         if order.status not in (OrderStatus.NOT_SENT, OrderStatus.REJECTED)
     )
-    return report, tags, {
-        "fills that differ from the venue's": len(traded ^ booked),
-        "decisions left open": open_cycles,
-        "orders the venue never saw": unplaced,
-        "orders not over": sum(not order.is_terminal for order in orders.values()),
-    }
+    return (
+        report,
+        tags,
+        {
+            "fills that differ from the venue's": len(traded ^ booked),
+            "decisions left open": open_cycles,
+            "orders the venue never saw": unplaced,
+            "orders not over": sum(not order.is_terminal for order in orders.values()),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +87,21 @@ def points(lives: Lives, database_url: str) -> list[str]:
 
 def test_the_scenario_touches_every_stage(points: list[str]) -> None:
     text = "\n".join(points)
-    for stage in ("observation", "actor", "checker", "risk", "sending", "order", "fill",
-                  "outcome", "accounting", "the wire", "accepted", "trade", "expired"):
+    for stage in (
+        "observation",
+        "actor",
+        "checker",
+        "risk",
+        "sending",
+        "order",
+        "fill",
+        "outcome",
+        "accounting",
+        "the wire",
+        "accepted",
+        "trade",
+        "expired",
+    ):
         assert stage in text
 
 

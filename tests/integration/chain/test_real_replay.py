@@ -27,10 +27,18 @@ CASH = units(1_000_000)
 UNITS = 10_000
 
 
-def run(url: str, data: Path, start: date, end: date, **changes: object) -> ReplayOutcome:
+def run(
+    url: str, data: Path, start: date, end: date, symbols: tuple[str, ...] | None = None
+) -> ReplayOutcome:
     request = ReplayRequest(
-        kind=RunKind.REPLAY, cash=CASH, model="builtin/momentum", seed=0, data=data,
-        start=start, end=end, **changes,
+        kind=RunKind.REPLAY,
+        cash=CASH,
+        model="builtin/momentum",
+        seed=0,
+        data=data,
+        start=start,
+        end=end,
+        symbols=symbols,
     )
     watcher = Watcher(lambda *_: None, lambda *_: None)
     return asyncio.run(run_replay(url, load_settings({}, environ={}), request, watcher))
@@ -63,9 +71,7 @@ def played(database_url: str, real_data: Path) -> Played:
     outcome = run(database_url, path, date(2022, 1, 4), date(2023, 12, 29))
     rows = asyncio.run(_rows(database_url, outcome.run.run_id))
     frame = pl.read_parquet(path).filter(pl.col("date") >= "2022-01-01")
-    bars = {
-        (row["symbol"], date.fromisoformat(row["date"])): row for row in frame.to_dicts()
-    }
+    bars = {(row["symbol"], date.fromisoformat(row["date"])): row for row in frame.to_dicts()}
     return Played(outcome, *rows, bars)
 
 
@@ -134,10 +140,10 @@ def test_the_books_balance_at_every_close(played: Played) -> None:
 
 def test_the_same_request_gives_the_same_ledger_head(database_url: str, real_data: Path) -> None:
     path = real_data / "daily_bars.parquet"
-    few = {"symbols": ("000001.SZ", "300750.SZ", "600519.SH", "601318.SH", "688981.SH")}
+    few = ("000001.SZ", "300750.SZ", "600519.SH", "601318.SH", "688981.SH")
     span = (date(2023, 1, 3), date(2023, 3, 31))
-    first = run(database_url, path, *span, **few)
-    second = run(database_url, path, *span, **few)
+    first = run(database_url, path, *span, few)
+    second = run(database_url, path, *span, few)
     assert first.run.run_id != second.run.run_id
     assert first.report.verification.head == second.report.verification.head
 
@@ -169,7 +175,9 @@ def test_the_future_changes_nothing_before_it(
     _, fills_first, nav_first, _ = asyncio.run(_rows(database_url, first.run.run_id))
     _, fills_second, nav_second, _ = asyncio.run(_rows(database_url, second.run.run_id))
     assert fills_first
-    plain = [[(f.symbol, f.side, f.qty, f.price, f.filled_at) for f in fills]
-             for fills in (fills_first, fills_second)]
+    plain = [
+        [(f.symbol, f.side, f.qty, f.price, f.filled_at) for f in fills]
+        for fills in (fills_first, fills_second)
+    ]
     assert plain[0] == plain[1]
     assert [p.nav for p in nav_first] == [p.nav for p in nav_second]

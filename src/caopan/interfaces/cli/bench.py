@@ -43,14 +43,12 @@ def bench(ctx: typer.Context, name: Annotated[str, typer.Argument(metavar="NAME"
     for one in chosen:
         cli.note("bench.running", name=one)
         with tempfile.TemporaryDirectory(prefix="caopan-bench-") as home:
-            settings = replace(
-                cli.settings, home=Path(home), database_url=None, redis_url=None
-            )
+            settings = replace(cli.settings, home=Path(home), database_url=None, redis_url=None)
             results[one] = _load(known[one]).run(settings)
     cli.result(results, lambda console: _show(results, console))
 
 
-def _load(path: Path) -> Any:  # noqa: ANN401 - a module of the checkout, outside the package
+def _load(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(f"caopan_bench_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ConfigInvalid("BENCH_UNKNOWN", f"{path} cannot be loaded")

@@ -34,7 +34,7 @@ def verify(
 
     with services(cli.settings) as servers:
         verdicts = asyncio.run(verify_runs(servers.database_url, run))
-    payload = {
+    payload: dict[str, Any] = {
         "verified": all(verdict.verified for _, verdict in verdicts),
         "runs": [
             {
@@ -70,7 +70,7 @@ def show(
     decision_id: Annotated[str, typer.Argument(metavar="DECISION_ID")],
     run: Annotated[int | None, typer.Option("--run", min=1)] = None,
 ) -> None:
-    """Show every stage of one decision; "last" names the newest, and a unique beginning is enough."""
+    """Show every stage of one decision, named by its id, a unique beginning of it, or "last"."""
     cli = Cli.of(ctx)
     from caopan.adapters.embedded.services import services
     from caopan.bootstrap.ledgers import read_story
@@ -127,17 +127,17 @@ def _observation(cli: Cli, payload: dict[str, Any]) -> list[str]:
     ]
     if quality["synthetic"]:
         lines.append(cli.tr("run.synthetic"))
-    for position in payload["positions"]:
-        lines.append(
-            cli.tr(
-                "story.position",
-                symbol=position["symbol"],
-                qty=position["qty"],
-                sellable=position["sellable_qty"],
-                price=position["avg_price"],
-                value=position.get("market_value", "?"),
-            )
+    lines.extend(
+        cli.tr(
+            "story.position",
+            symbol=position["symbol"],
+            qty=position["qty"],
+            sellable=position["sellable_qty"],
+            price=position["avg_price"],
+            value=position.get("market_value", "?"),
         )
+        for position in payload["positions"]
+    )
     return lines
 
 
@@ -148,7 +148,7 @@ def _actor(cli: Cli, payload: dict[str, Any]) -> list[str]:
         detail = payload.get("detail", "")
         return [*lines, cli.tr("story.no_answer", code=payload["outcome"], detail=detail)]
     for index, action in enumerate(json.loads(payload["reply"])["actions"]):
-        intent = action.get("intent") or {}
+        intent: dict[str, Any] = action.get("intent") or {}
         what = " ".join(
             str(action[name])
             for name in ("type", "side", "qty", "symbol", "price")

@@ -18,6 +18,7 @@ _WIDTH, _LEFT, _RIGHT = 960, 76, 16
 _TOP, _NAV_HEIGHT, _GAP, _DRAW_HEIGHT = 16, 300, 34, 96
 _HEIGHT = _TOP + _NAV_HEIGHT + _GAP + _DRAW_HEIGHT + 28
 _GRID_LINES = 5
+_SHALLOWEST = -0.001
 
 _STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--ink:#1c1f24;--dim:#5b6470;--grid:#e3e6ea;
@@ -26,7 +27,8 @@ _STYLE = """
 --nav:#7ea6ff;--hold:#f0b44c;--cash:#98a1ac;--down:#7ea6ff33}}
 body{margin:0;padding:24px;background:var(--bg);color:var(--ink);
 font:15px/1.5 "PingFang SC","Microsoft YaHei","Noto Sans SC",system-ui,sans-serif}
-main{max-width:960px;margin:auto}h1{font-size:20px;margin:0 0 2px}p{color:var(--dim);margin:0 0 12px}
+main{max-width:960px;margin:auto}h1{font-size:20px;margin:0 0 2px}
+p{color:var(--dim);margin:0 0 12px}
 svg{width:100%;height:auto;display:block}text{fill:var(--dim);font-size:12px}
 .tag{border:1px solid currentColor;border-radius:4px;padding:0 6px;font-size:12px;color:var(--hold)}
 .key{display:flex;gap:18px;flex-wrap:wrap;margin:0 0 8px}.key i{display:inline-block;width:18px;
@@ -120,7 +122,7 @@ def _drawdown(
     for value in nav:
         peak = max(peak, value)
         falls.append(value / peak - 1)
-    deepest = min(min(falls), -0.001)
+    deepest = min(*falls, _SHALLOWEST)
     top = _TOP + _NAV_HEIGHT + _GAP
     y_of = _scale(0, deepest, top, top + _DRAW_HEIGHT)
     path = " ".join(f"{x_of(index)},{y_of(fall)}" for index, fall in enumerate(falls))
@@ -129,8 +131,10 @@ def _drawdown(
         f'<text x="{_LEFT}" y="{top - 8}">{escape(words.drawdown)} {deepest:.1%}</text>',
         f'<polygon points="{path} {ends}" fill="var(--down)" stroke="var(--nav)"/>',
         f'<text x="{_LEFT - 8}" y="{top + 4}" text-anchor="end">0%</text>',
-        f'<text x="{_LEFT - 8}" y="{top + _DRAW_HEIGHT + 4}" text-anchor="end">'
-        f"{deepest:.0%}</text>",
+        (
+            f'<text x="{_LEFT - 8}" y="{top + _DRAW_HEIGHT + 4}" text-anchor="end">'
+            f"{deepest:.0%}</text>"
+        ),
     ]
 
 
