@@ -10,7 +10,7 @@ import platform
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -61,6 +61,6 @@ def _show(results: dict[str, Any], console: Console, indent: str = "") -> None:
     for name, value in results.items():
         if isinstance(value, dict):
             console.print(f"{indent}{name}", style="bold")
-            _show(value, console, indent + "  ")
+            _show(cast("dict[str, Any]", value), console, indent + "  ")
         else:
             console.print(f"{indent}{name:<28} {value}", markup=False)
