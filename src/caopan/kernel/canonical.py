@@ -22,12 +22,12 @@ _PLAIN_LOW = 1e-4
 _PLAIN_HIGH = 1e16
 _ES_LOW = -6
 _ES_HIGH = 21
-_BYTES = (bytes, bytearray, memoryview)
+_BYTES: tuple[type, ...] = (bytes, bytearray, memoryview)
 """Sequences to Python; JSON has no such type."""
 
 _MARK = "\x00"
 _MARKED = "\\u0000"
-"""How the C encoder writes the mark."""
+"""How the C encoder writes the mark. Text that holds either is left to the general writer."""
 
 _encode_string = json.encoder.encode_basestring
 _encode_plain = json.JSONEncoder(
@@ -82,7 +82,7 @@ def _for_c_encoder(value: Json) -> Json:  # noqa: C901, PLR0911 - one branch a t
             return value
         return f"{_MARK}{_ecmascript(value)}{_MARK}"
     if kind is str:
-        if _MARK in value or not (value.isascii() or _no_surrogates(value)):
+        if _MARK in value or _MARKED in value or not (value.isascii() or _no_surrogates(value)):
             raise _Unusual
         return value
     if kind is int:
@@ -92,7 +92,7 @@ def _for_c_encoder(value: Json) -> Json:  # noqa: C901, PLR0911 - one branch a t
     if kind is dict:
         for key in value:
             # Beyond ASCII, code points and UTF-16 units may sort differently.
-            if key.__class__ is not str or not key.isascii() or _MARK in key:
+            if key.__class__ is not str or not key.isascii() or _MARK in key or _MARKED in key:
                 raise _Unusual
         return {key: _for_c_encoder(item) for key, item in value.items()}
     if kind is list or kind is tuple:

@@ -15,6 +15,8 @@ UNITS_PER_YUAN = 10_000
 UNITS_PER_FEN = 100
 _DECIMALS = 4
 _SMALLEST = Decimal("0.0001")
+_RATE_DIGITS = 12
+"""Before or after the point: "1e999999999" would fill the memory as a fraction."""
 
 
 def units(text: str | int | Decimal) -> int:
@@ -75,10 +77,13 @@ def rate(text: str) -> Fraction:
     """Return a rate such as "0.00025" exactly.
 
     Raises:
-        ConfigInvalid: RATE_INVALID if it is no finite decimal.
+        ConfigInvalid: RATE_INVALID if it is no finite decimal of a rate's size.
     """
     try:
-        return Fraction(Decimal(text))
+        value = Decimal(text)
+        if abs(value.adjusted()) > _RATE_DIGITS:
+            raise ValueError(text)
+        return Fraction(value)
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise ConfigInvalid(
             "RATE_INVALID", f"{text!r} is not a rate", remedy="write it as 0.00025"
