@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -14,6 +16,31 @@ def _environment(monkeypatch, home):
     for name in ("DATABASE_URL", "REDIS_URL", "CAOPAN_MODEL_BASE_URL", "CAOPAN_LANG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CAOPAN_HOME", str(home))
+
+
+@pytest.fixture
+def model_endpoint():
+    """An OpenAI-compatible endpoint that knows one model."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            models = [{"id": "known-model", "object": "model", "created": 0, "owned_by": "us"}]
+            body = json.dumps({"object": "list", "data": models}).encode()
+            self.send_response(200 if self.path == "/v1/models" else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def run(capsys, *words: str) -> tuple[int, str, str]:
@@ -106,6 +133,15 @@ def test_doctor_asks_the_model_endpoint_only_when_told(capsys, monkeypatch):
     levels = [line["level"] for line in json.loads(out)["checks"] if line["check"] == "model"]
     assert levels == ["ok", "fail"]
     assert code == 1
+
+
+def test_doctor_says_whether_the_endpoint_knows_the_model(capsys, monkeypatch, model_endpoint):
+    monkeypatch.setenv("CAOPAN_MODEL_BASE_URL", model_endpoint)
+    for name, level in (("known-model", "ok"), ("other-model", "warn")):
+        monkeypatch.setenv("CAOPAN_MODEL", name)
+        _, out, _ = run(capsys, "doctor", "--online", "--json")
+        lines = [line for line in json.loads(out)["checks"] if line["check"] == "model"]
+        assert [line["level"] for line in lines] == ["ok", level]
 
 
 def test_doctor_for_a_person(capsys):

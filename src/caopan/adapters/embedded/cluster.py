@@ -108,7 +108,9 @@ def explain(
     unheard = shutil.disk_usage(home).free < _WAL_SEGMENT_BYTES
     if unheard or "No space left on device" in told or "Disk quota exceeded" in told:
         return disk_full(home)
-    if "Read-only file system" in told or "Permission denied" in told:
+    if re.search(
+        r"Read-only file system|[Pp]ermission denied|invalid permissions|wrong owner", told
+    ):
         return ConfigInvalid(
             "HOME_UNUSABLE",
             f"{name} cannot write in CAOPAN_HOME={str(home)!r}: {_last_complaint(told)}",
