@@ -181,17 +181,9 @@ class PhaseTable:
     def cancelable_until(
         self, instant: datetime, *, session: bool, exchange: Exchange = Exchange.SH
     ) -> datetime | None:
-        """Return until when an order resting now can be cancelled without a break, or None."""
-        if not session:
-            return None
-        until: datetime | None = None
-        for window in self.windows(shanghai(instant).date(), exchange=exchange):
-            if window.end <= instant:
-                continue
-            if window.phase not in _CANCELABLE:
-                break
-            until = window.end
-        return until
+        """Return until when an order resting now can be cancelled, or None if it cannot be now."""
+        window = self.window(instant, session=session, exchange=exchange)
+        return window.end if window.phase in _CANCELABLE else None
 
     def may_place(
         self, phase: Phase, kind: OrderKind, *, exchange: Exchange, board: Board, day: date
