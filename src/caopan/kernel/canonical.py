@@ -119,9 +119,11 @@ def _write(value: Json, parts: list[str]) -> None:  # noqa: C901 - one branch a 
         parts.append(str(int(value)))
     elif isinstance(value, float):
         parts.append(_ecmascript(value))
+    elif value.__class__ in _BYTES:
+        raise _refused(value, "bytes are not a JSON type")
     elif isinstance(value, Mapping):
         _write_object(cast("Mapping[Any, Any]", value), parts)
-    elif isinstance(value, Sequence) and not isinstance(value, _BYTES):
+    elif isinstance(value, Sequence):
         parts.append("[")
         for index, item in enumerate(cast("Sequence[Any]", value)):
             if index:
