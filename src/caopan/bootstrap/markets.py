@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
@@ -49,6 +50,8 @@ def open_files(
         ConfigInvalid: DATA_MISSING_SYMBOL if the files lack one of `symbols`, and as load_files.
     """
     frame, label = load_files(path, calendar)
+    # A selection must not look like a listing on the day the whole data set begins.
+    begins = cast("date", frame["day"].min())
     if symbols is not None:
         missing = sorted(set(symbols) - set(frame["symbol"].unique()))
         if missing:
@@ -59,7 +62,7 @@ def open_files(
                 remedy="leave them out of --symbols, or give data that has them",
             )
         frame = frame.filter(pl.col("symbol").is_in(list(symbols)))
-    return _panel(frame, label, calendar, made_up=False), frame
+    return _panel(frame, label, calendar, begins, made_up=False), frame
 
 
 def open_synthetic(
@@ -68,12 +71,22 @@ def open_synthetic(
     """Return the synthetic market of `seed`: `days` sessions up to `end`, `breadth` symbols."""
     rules = load_rules().market
     frame = synthetic.generate(seed, calendar, end, days, breadth, rules=rules)
-    return _panel(frame, synthetic.label(seed), calendar, made_up=True), frame
+    return _panel(frame, synthetic.label(seed), calendar, None, made_up=True), frame
 
 
 def _panel(
-    frame: pl.DataFrame, label: str, calendar: TradingCalendar, *, made_up: bool
+    frame: pl.DataFrame,
+    label: str,
+    calendar: TradingCalendar,
+    begins: date | None,
+    *,
+    made_up: bool,
 ) -> MarketPanel:
     return build_panel(
-        frame, label=label, synthetic=made_up, calendar=calendar, rules=load_rules().market
+        frame,
+        label=label,
+        synthetic=made_up,
+        calendar=calendar,
+        rules=load_rules().market,
+        begins=begins,
     )

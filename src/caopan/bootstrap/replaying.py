@@ -18,7 +18,7 @@ import polars as pl
 
 from caopan.adapters.brokers.sandbox.venue import SandboxVenue
 from caopan.adapters.clock.system import SystemClock, monotonic_ms
-from caopan.adapters.market_data.panel import MarketPanel
+from caopan.adapters.market_data.panel import Finding, MarketPanel
 from caopan.adapters.postgres.bars import import_bars
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.adapters.postgres.venue_journal import PostgresVenueJournal
@@ -80,6 +80,8 @@ class ReplayOutcome:
     stage_ms: Mapping[str, Sequence[float]]
     elapsed_s: float
     resumed: bool
+    findings: Sequence[Finding]
+    """What stands out in the data, looking back over all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ async def run_replay(
         stage_ms=pipeline.stage_ms,
         elapsed_s=(monotonic_ms() - began) / 1000,
         resumed=resumed,
+        findings=market.audit(),
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _P95 = 0.95
 _TABLE_WIDTH = 72
+_FINDINGS = 20
 
 
 def run_result(outcome: ReplayOutcome) -> dict[str, Any]:
@@ -40,6 +41,11 @@ def run_result(outcome: ReplayOutcome) -> dict[str, Any]:
             "synthetic": outcome.info.synthetic,
             "checksum": outcome.info.checksum,
             "estimated_entitlements": outcome.report.estimated_entitlements,
+            "findings": [
+                f"{item.day} {item.symbol} {item.code}: {item.detail}"
+                for item in outcome.findings[:_FINDINGS]
+            ],
+            "findings_total": len(outcome.findings),
         },
     }
 
@@ -120,6 +126,8 @@ def show_run(cli: Cli, outcome: ReplayOutcome, chart: Path | None, console: Cons
     _print_stages(cli, outcome, console)
     if report.estimated_entitlements:
         console.print(cli.tr("run.estimated", count=report.estimated_entitlements), soft_wrap=True)
+    if outcome.findings and not outcome.info.synthetic:
+        console.print(cli.tr("run.audit", count=len(outcome.findings)), soft_wrap=True)
     if chart is not None:
         console.print(cli.tr("run.chart.saved", path=chart), soft_wrap=True, markup=False)
 
