@@ -46,6 +46,7 @@ gates: setup-dev
 	$(MODULE) ruff format --check
 	$(MODULE) pyright
 	$(BIN)/lint-imports
+	$(BIN)/python tools/lint
 	$(MODULE) deptry src
 	$(BIN)/caopan db check
 
