@@ -10,32 +10,37 @@ price or send by itself. Tests: tests/simulation/test_crash_matrix.py.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import ParamSpec
 from uuid import UUID
 
 from caopan.application import records
 from caopan.application.account import AccountCache, saved_once
+from caopan.application.day_books import entitlements_of, nav_point_of
 from caopan.application.decision_cycle import actor, checker
 from caopan.application.decision_cycle.observe import AccountState, Observation, build_observation
 from caopan.application.desk import Desk
 from caopan.application.execution import hand
 from caopan.application.execution.settlement import Settlement, settle_reports
+from caopan.application.intents import (
+    as_proposed,
+    order_of,
+    outcome_of,
+    proposed_of,
+    question_of,
+    reference_prices,
+    reservations,
+)
 from caopan.application.ports.store import NavPoint, UnitOfWork
 from caopan.domain.accounting.bookings import (
-    book_entitlement,
     deposit,
-    freeze_buy,
-    freeze_sell,
     release,
 )
-from caopan.domain.accounting.fees import upper_bound
 from caopan.domain.accounting.journal import Transaction
 from caopan.domain.decision.cycle import Cycle, advanced, closed
 from caopan.domain.decision.shapes import (
-    Action,
     ActionType,
     ActionVerdict,
     CycleStage,
@@ -43,15 +48,12 @@ from caopan.domain.decision.shapes import (
     DecisionStatus,
 )
 from caopan.domain.ledger.chain import Draft
-from caopan.domain.market.phases import OrderKind, Permit
-from caopan.domain.market.reference import Exchange, Reference
-from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side, moved
+from caopan.domain.orders.order import Order, OrderStatus, moved
 from caopan.domain.risk.clearance import Clearance
 from caopan.domain.risk.gate import clear, judge_order, reserve
-from caopan.domain.risk.question import ProposedOrder, Question, Quote, Standing
-from caopan.kernel.clock import at_shanghai, shanghai
-from caopan.kernel.errors import CorruptState, Denied
-from caopan.kernel.ids import client_order_id, derived_uuid
+from caopan.kernel.clock import shanghai
+from caopan.kernel.errors import CorruptState
+from caopan.kernel.ids import derived_uuid
 
 _P = ParamSpec("_P")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -209,19 +211,21 @@ class Pipeline:
         decision, now = await self._decision(work), self.desk.clock.now()
         day = work.cycle.trading_day
         references = self.desk.market.references(day, now)
-        standing = self.account.standing(references, _prices(references), day)
+        standing = self.account.standing(references, reference_prices(references), day)
         verdicts: list[ActionVerdict] = []
         orders: list[Order] = []
         for action in decision.actions:
             if action.type is not ActionType.PLACE_ORDER:
                 continue
-            question = self._question(_proposed(action), references, standing, decision, now)
+            question = question_of(
+                self.desk, proposed_of(action), references, standing, decision, now
+            )
             verdict = judge_order(question)
             verdicts.append(verdict)
             if verdict.passed:
                 reserve(standing, question)
-                orders.append(self._order(work.cycle, decision, action, now))
-        reservations = self._reservations(orders, references, now)
+                orders.append(order_of(self.desk, work.cycle, decision, action, now))
+        freezes = reservations(self.desk, self.account.book, orders, references, now)
         cycle = advanced(work.cycle, CycleStage.JUDGED)
         drafts = [records.judged(cycle, verdicts, orders, self.desk, now)]
         if not orders:
@@ -233,10 +237,10 @@ class Pipeline:
             if orders:
                 await uow.orders.add(orders)
                 await self._add_exit_plans(uow, decision, orders, now)
-                await uow.journal.post(reservations)
+                await uow.journal.post(freezes)
             await uow.ledger.append(drafts)
             await uow.commit()
-        self.account.apply(reservations, orders)
+        self.account.apply(freezes, orders)
         self.account.orders_by_day[day] = self.account.orders_on(day) + len(orders)
         work.cycle, work.orders = cycle, orders
 
@@ -266,9 +270,9 @@ class Pipeline:
         now = self.desk.clock.now()
         references = self.desk.market.references(order.trading_day, now)
         standing = self.account.standing(
-            references, _prices(references), order.trading_day, without=order
+            references, reference_prices(references), order.trading_day, without=order
         )
-        question = self._question(_as_proposed(order), references, standing, decision, now)
+        question = question_of(self.desk, as_proposed(order), references, standing, decision, now)
         verdict, clearance = clear(question, order)
         if clearance is None:
             return moved(order, OrderStatus.NOT_SENT, now, reject_code=verdict.reasons[0].code)
@@ -333,7 +337,7 @@ class Pipeline:
                 if any(not order.is_terminal for order in orders):
                     continue
                 fills = await uow.orders.fills(cycle.decision_id)
-                ended = closed(cycle, _outcome_of(orders), self.desk.clock.now())
+                ended = closed(cycle, outcome_of(orders), self.desk.clock.now())
                 await uow.cycles.save(ended)
                 await uow.ledger.append([records.outcome(ended, orders, fills)])
             if waiting:
@@ -345,18 +349,7 @@ class Pipeline:
 
     async def _entitle(self, day: date) -> None:
         now = self.desk.clock.now()
-        references = self.desk.market.references(day, now)
-        # The day, not the moment, names the booking: asking twice on one day books it once.
-        midnight = at_shanghai(day, time())
-        found: list[Transaction] = []
-        for symbol in sorted(self.account.book.quantities()):
-            reference = references.get(symbol)
-            if reference is None or reference.action is None:
-                continue
-            lots = self.account.book.lots(symbol)
-            txn_id = derived_uuid(midnight, self.desk.run.config_hash, "ex", symbol)
-            found.append(book_entitlement(txn_id, symbol, lots, reference.action, now))
-        found = [transaction for transaction in found if transaction.postings]
+        found = entitlements_of(self.desk, self.account.book, day, now)
         if not found:
             return
         async with self._begin() as uow:
@@ -371,24 +364,9 @@ class Pipeline:
 
     async def close_day(self, day: date, benchmark: int | None) -> NavPoint:
         """Record the account at the close of `day`."""
-        now = self.desk.clock.now()
-        closes = self.desk.market.closes(day, now)
-        account = self.account
-        book = account.book
-        nav = account.nav(closes)
-        point = NavPoint(
-            trading_day=day,
-            at=now,
-            nav=nav,
-            cash_free=book.cash_free,
-            cash_frozen=book.cash_frozen,
-            market_value=nav - book.cash_free - book.cash_frozen,
-            fees_total=account.fees_total,
-            realised_total=account.realised_total,
-            benchmark=benchmark,
-        )
+        point = nav_point_of(self.desk, self.account, day, benchmark)
         await self._timed("accounting", self._record_nav, point)
-        account.mark(point)
+        self.account.mark(point)
         return point
 
     async def _record_nav(self, point: NavPoint) -> None:
@@ -429,92 +407,6 @@ class Pipeline:
         async with self._begin() as uow:
             newest = await uow.cycles.last()
         return newest is not None and (newest.trading_day, newest.slot) == (day, slot)
-
-    def _question(
-        self,
-        order: ProposedOrder,
-        references: Mapping[str, Reference],
-        standing: Standing,
-        decision: Decision,
-        now: datetime,
-    ) -> Question:
-        desk = self.desk
-        today = shanghai(now).date()
-        session = desk.calendar.is_session(today)
-        phase = desk.phases.phase_of(now, session=session)
-        reference = references.get(order.symbol)
-        exchange = Exchange(order.symbol[-2:])
-        may_place, cost = False, 0
-        if session and reference is not None and reference.day == today:
-            permit = desk.phases.may_place(
-                phase, OrderKind.LIMIT, exchange=exchange, board=reference.board, day=today
-            )
-            may_place = permit is not Permit.REFUSED
-        if order.side is Side.BUY:
-            cost = upper_bound(desk.fees, order.qty, order.price, today, exchange)
-        quote = None
-        if reference is not None:
-            quote = Quote(reference.pre_close, desk.phases.windows(reference.day)[0].start)
-        return Question(
-            order=order,
-            reference=reference,
-            quote=quote,
-            standing=standing,
-            policy=desk.policy,
-            phase=phase,
-            may_place=may_place,
-            trading_day=today,
-            now=now,
-            valid_until=decision.valid_until,
-            cost_bound=cost,
-        )
-
-    def _order(self, cycle: Cycle, decision: Decision, action: Action, now: datetime) -> Order:
-        proposed = _proposed(action)
-        key = (str(cycle.decision_id), action.index)
-        return Order(
-            order_id=derived_uuid(now, *key, "order"),
-            client_order_id=client_order_id(cycle.decision_id, action.index, 1),
-            decision_id=cycle.decision_id,
-            action_index=action.index,
-            account_id=cycle.account_id,
-            symbol=proposed.symbol,
-            side=proposed.side,
-            order_type=proposed.order_type,
-            price=proposed.price,
-            qty=proposed.qty,
-            broker=self.desk.broker.name,
-            clearance_id=derived_uuid(now, *key, "clearance"),
-            trading_day=cycle.trading_day,
-            not_after=decision.valid_until,
-            created_at=now,
-            updated_at=now,
-            exit_plan_id=None if action.exit_plan is None else derived_uuid(now, *key, "exit_plan"),
-        )
-
-    def _reservations(
-        self, orders: list[Order], references: Mapping[str, Reference], now: datetime
-    ) -> list[Transaction]:
-        found: list[Transaction] = []
-        book = self.account.book.copy()
-        for order in orders:
-            txn_id = derived_uuid(now, str(order.order_id), "freeze")
-            if order.side is Side.BUY:
-                bound = upper_bound(
-                    self.desk.fees,
-                    order.qty,
-                    order.price,
-                    order.trading_day,
-                    Exchange(order.symbol[-2:]),
-                )
-                found.append(freeze_buy(txn_id, order, bound, now))
-            else:
-                settled = references[order.symbol].t_plus_one
-                found.append(
-                    freeze_sell(txn_id, order, book, order.trading_day, now, t_plus_one=settled)
-                )
-            book.post(found[-1])
-        return found
 
     async def _add_exit_plans(
         self, uow: UnitOfWork, decision: Decision, orders: list[Order], now: datetime
@@ -598,47 +490,3 @@ class Pipeline:
             await work(*args, **kwargs)
         finally:
             self.stage_ms.setdefault(stage, []).append(self.desk.monotonic_ms() - began)
-
-
-def _prices(references: Mapping[str, Reference]) -> dict[str, int]:
-    return {symbol: reference.pre_close for symbol, reference in references.items()}
-
-
-def _proposed(action: Action) -> ProposedOrder:
-    if action.symbol is None or action.side is None or action.qty is None:
-        raise Denied("CHECKER_SCHEMA_FAIL", f"action {action.index} is incomplete")
-    return ProposedOrder(
-        action_index=action.index,
-        symbol=action.symbol,
-        side=action.side,
-        order_type=action.order_type or OrderType.LIMIT,
-        price=action.price or 0,
-        qty=action.qty,
-        has_exit_plan=action.exit_plan is not None,
-    )
-
-
-def _as_proposed(order: Order) -> ProposedOrder:
-    return ProposedOrder(
-        action_index=order.action_index,
-        symbol=order.symbol,
-        side=order.side,
-        order_type=order.order_type,
-        price=order.price,
-        qty=order.qty,
-        has_exit_plan=order.exit_plan_id is not None,
-    )
-
-
-def _outcome_of(orders: Sequence[Order]) -> DecisionStatus:
-    """Return what became of a decision whose orders are all over."""
-    if all(order.status is OrderStatus.FILLED for order in orders):
-        return DecisionStatus.EXECUTED
-    if any(order.filled_qty for order in orders):
-        return DecisionStatus.PARTIALLY_EXECUTED
-    statuses = {order.status for order in orders}
-    if OrderStatus.EXPIRED in statuses:
-        return DecisionStatus.EXPIRED
-    if OrderStatus.CANCELED in statuses:
-        return DecisionStatus.CANCELED
-    return DecisionStatus.FAILED

@@ -8,6 +8,7 @@ file in prompts/. Tests: tests/contract/model, tests/unit/adapters/llm.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -74,13 +75,8 @@ class OpenAICompatibleModel:
                         {"role": "user", "content": self._question(request)},
                     ],
                     temperature=0,
-                    response_format={
-                        "type": "json_schema",
-                        "json_schema": {
-                            "name": "decision",
-                            "schema": dict(request.reply_schema),
-                        },
-                    },
+                    # Every vendor takes json_object; several refuse json_schema with a 400.
+                    response_format={"type": "json_object"},
                 )
         except (TimeoutError, openai.APITimeoutError) as error:
             raise Unavailable(
@@ -129,7 +125,7 @@ class OpenAICompatibleModel:
                     {"role": "user", "content": {"observation_hash": request.observation_hash}},
                 ],
                 "model": self._model,
-                "response_format": "json_schema",
+                "response_format": "json_object",
                 "temperature": 0,
             },
             latency_ms=latency_ms,
@@ -139,7 +135,9 @@ class OpenAICompatibleModel:
         )
 
     def _question(self, request: ModelRequest) -> str:
+        schema = json.dumps(request.reply_schema, ensure_ascii=False, separators=(",", ":"))
         return (
+            f"JSON Schema of your answer:\n{schema}\n"
             f"content_hash of this observation: {request.observation_hash}\n"
             f"observation:\n{request.observation_json}"
         )

@@ -84,6 +84,9 @@ class ActionReply(_Strict):
             missing = [name for name in needed if getattr(self, name) is None]
             if self.order_type == "limit" and self.price is None:
                 missing.append("price")
+            if self.order_type == "market" and self.price is not None:
+                message = "a market order has no price"
+                raise ValueError(message)
             if missing:
                 message = f"place_order needs {', '.join(missing)}"
                 raise ValueError(message)

@@ -88,6 +88,10 @@ def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[R
         )
     if action.type is ActionType.NO_OP:
         return
+    if action.order_type is None:
+        yield Reason(
+            "CHECKER_SCHEMA_FAIL", action.index, "market orders are not supported yet; use limit"
+        )
     rules = observation["market_rules"].get(action.symbol)
     if rules is None:
         yield Reason(

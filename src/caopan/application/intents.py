@@ -1,0 +1,176 @@
+"""From a judged proposal to an order with its reservation.
+
+Owns the question the gate is asked about an order, the order made of a passed action, and what is
+reserved for it. Must never judge or send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from caopan.application.desk import Desk
+from caopan.domain.accounting.bookings import freeze_buy, freeze_sell
+from caopan.domain.accounting.fees import upper_bound
+from caopan.domain.accounting.journal import Book, Transaction
+from caopan.domain.decision.cycle import Cycle
+from caopan.domain.decision.shapes import Action, Decision, DecisionStatus
+from caopan.domain.market.phases import OrderKind, Permit
+from caopan.domain.market.reference import Exchange, Reference
+from caopan.domain.orders.order import Order, OrderStatus, Side
+from caopan.domain.risk.question import ProposedOrder, Question, Quote, Standing
+from caopan.kernel.clock import shanghai
+from caopan.kernel.errors import Denied
+from caopan.kernel.ids import client_order_id, derived_uuid
+
+
+def question_of(
+    desk: Desk,
+    order: ProposedOrder,
+    references: Mapping[str, Reference],
+    standing: Standing,
+    decision: Decision,
+    now: datetime,
+) -> Question:
+    """Return what the gate is asked about `order` at `now`."""
+    today = shanghai(now).date()
+    session = desk.calendar.is_session(today)
+    phase = desk.phases.phase_of(now, session=session)
+    reference = references.get(order.symbol)
+    exchange = Exchange(order.symbol[-2:])
+    may_place, cost = False, 0
+    if session and reference is not None and reference.day == today:
+        permit = desk.phases.may_place(
+            phase, OrderKind.LIMIT, exchange=exchange, board=reference.board, day=today
+        )
+        may_place = permit is not Permit.REFUSED
+    if order.side is Side.BUY:
+        cost = upper_bound(desk.fees, order.qty, order.price, today, exchange)
+    quote = None
+    if reference is not None:
+        quote = Quote(reference.pre_close, desk.phases.windows(reference.day)[0].start)
+    return Question(
+        order=order,
+        reference=reference,
+        quote=quote,
+        standing=standing,
+        policy=desk.policy,
+        phase=phase,
+        may_place=may_place,
+        trading_day=today,
+        now=now,
+        valid_until=decision.valid_until,
+        cost_bound=cost,
+    )
+
+
+def order_of(desk: Desk, cycle: Cycle, decision: Decision, action: Action, now: datetime) -> Order:
+    """Return the order a passed action becomes; its ids derive from the decision alone."""
+    proposed = proposed_of(action)
+    key = (str(cycle.decision_id), action.index)
+    return Order(
+        order_id=derived_uuid(now, *key, "order"),
+        client_order_id=client_order_id(cycle.decision_id, action.index, 1),
+        decision_id=cycle.decision_id,
+        action_index=action.index,
+        account_id=cycle.account_id,
+        symbol=proposed.symbol,
+        side=proposed.side,
+        order_type=proposed.order_type,
+        price=proposed.price,
+        qty=proposed.qty,
+        broker=desk.broker.name,
+        clearance_id=derived_uuid(now, *key, "clearance"),
+        trading_day=cycle.trading_day,
+        not_after=decision.valid_until,
+        created_at=now,
+        updated_at=now,
+        exit_plan_id=None if action.exit_plan is None else derived_uuid(now, *key, "exit_plan"),
+    )
+
+
+def reservations(
+    desk: Desk,
+    held: Book,
+    orders: Sequence[Order],
+    references: Mapping[str, Reference],
+    now: datetime,
+) -> list[Transaction]:
+    """Return the freezes of `orders` on the book `held`, which is left as it was."""
+    found: list[Transaction] = []
+    book = held.copy()
+    for order in orders:
+        txn_id = derived_uuid(now, str(order.order_id), "freeze")
+        if order.side is Side.BUY:
+            bound = upper_bound(
+                desk.fees,
+                order.qty,
+                order.price,
+                order.trading_day,
+                Exchange(order.symbol[-2:]),
+            )
+            found.append(freeze_buy(txn_id, order, bound, now))
+        else:
+            settled = references[order.symbol].t_plus_one
+            found.append(
+                freeze_sell(txn_id, order, book, order.trading_day, now, t_plus_one=settled)
+            )
+        book.post(found[-1])
+    return found
+
+
+def reference_prices(references: Mapping[str, Reference]) -> dict[str, int]:
+    """Return the day's reference price (units) by symbol."""
+    return {symbol: reference.pre_close for symbol, reference in references.items()}
+
+
+def proposed_of(action: Action) -> ProposedOrder:
+    """Return the order an action proposes.
+
+    Raises:
+        Denied: CHECKER_SCHEMA_FAIL if the action lacks a part; the checker lets none such pass.
+    """
+    if (
+        action.symbol is None
+        or action.side is None
+        or action.order_type is None
+        or action.price is None
+        or action.qty is None
+    ):
+        raise Denied("CHECKER_SCHEMA_FAIL", f"action {action.index} is incomplete")
+    return ProposedOrder(
+        action_index=action.index,
+        symbol=action.symbol,
+        side=action.side,
+        order_type=action.order_type,
+        price=action.price,
+        qty=action.qty,
+        has_exit_plan=action.exit_plan is not None,
+    )
+
+
+def as_proposed(order: Order) -> ProposedOrder:
+    """Return an order as it was proposed, for judging it again."""
+    return ProposedOrder(
+        action_index=order.action_index,
+        symbol=order.symbol,
+        side=order.side,
+        order_type=order.order_type,
+        price=order.price,
+        qty=order.qty,
+        has_exit_plan=order.exit_plan_id is not None,
+    )
+
+
+def outcome_of(orders: Sequence[Order]) -> DecisionStatus:
+    """Return what became of a decision whose orders are all over."""
+    if all(order.status is OrderStatus.FILLED for order in orders):
+        return DecisionStatus.EXECUTED
+    if any(order.filled_qty for order in orders):
+        return DecisionStatus.PARTIALLY_EXECUTED
+    statuses = {order.status for order in orders}
+    if OrderStatus.EXPIRED in statuses:
+        return DecisionStatus.EXPIRED
+    if OrderStatus.CANCELED in statuses:
+        return DecisionStatus.CANCELED
+    return DecisionStatus.FAILED
