@@ -66,7 +66,7 @@ class BarRow(Row, table=True):
         rule("amount", "amount >= 0"),
         rule("limits", "limit_down > 0 AND limit_up >= limit_down"),
         rule("cash_per_share", "cash_per_share >= 0"),
-        rule("share_factor", "share_factor ~ '^[0-9]+/[1-9][0-9]*$'"),
+        rule("share_factor", "share_factor ~ '^[0-9]+(/[1-9][0-9]*)?$'"),
         rule("turnover_rate", "turnover_rate >= 0"),
         {"postgresql_partition_by": "RANGE (day)"},
     )

@@ -101,7 +101,7 @@ CREATE TABLE bar (
     CONSTRAINT ck_bar_amount CHECK (amount >= 0),
     CONSTRAINT ck_bar_limits CHECK (limit_down > 0 AND limit_up >= limit_down),
     CONSTRAINT ck_bar_cash_per_share CHECK (cash_per_share >= 0),
-    CONSTRAINT ck_bar_share_factor CHECK (share_factor ~ '^[0-9]+/[1-9][0-9]*$'),
+    CONSTRAINT ck_bar_share_factor CHECK (share_factor ~ '^[0-9]+(/[1-9][0-9]*)?$'),
     CONSTRAINT ck_bar_turnover_rate CHECK (turnover_rate >= 0)
 ) PARTITION BY RANGE (day);
 
