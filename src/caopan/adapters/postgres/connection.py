@@ -71,7 +71,7 @@ def place(url: str) -> str:
 async def connect(url: str, *, synchronous_commit: bool = True) -> Driver:
     """Return one connection of the driver, in autocommit: Session sends its own BEGIN.
 
-    Raises Unavailable DB_UNREACHABLE, ConfigInvalid DB_AUTH or DB_MISSING.
+    Raises Unavailable DB_UNREACHABLE, ConfigInvalid DB_AUTH or DB_NOT_FOUND.
     """
     durable = "on" if synchronous_commit else "off"
     options = f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c synchronous_commit={durable} {_BY_KEY}"

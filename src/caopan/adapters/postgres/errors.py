@@ -35,7 +35,7 @@ UNIQUE_CODES: Final[Mapping[str, str]] = {
 """Unique constraints whose violation the port gives a name."""
 
 _STATES: Final[Mapping[str, tuple[type[CaopanError], str, str]]] = {
-    "23001": (Denied, "APPEND_ONLY", "corrections are new rows; nothing recorded is changed"),
+    "23001": (Denied, "DB_APPEND_ONLY", "corrections are new rows; nothing recorded is changed"),
     "23502": (CorruptState, "NULL_VIOLATION", "report this; a row lacked a value"),
     "23503": (CorruptState, "FOREIGN_KEY_VIOLATION", "report this; a row points at nothing"),
     "25006": (Unavailable, "DB_READ_ONLY", "connect to the primary server"),
@@ -67,7 +67,7 @@ _CONNECT: Final[tuple[tuple[str, type[CaopanError], str, str], ...]] = (
     (
         r"database \S+ does not exist",
         ConfigInvalid,
-        "DB_MISSING",
+        "DB_NOT_FOUND",
         "create the database or correct its name in DATABASE_URL",
     ),
     (
