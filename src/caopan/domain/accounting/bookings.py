@@ -6,6 +6,7 @@ may happen; it is told that it did. Tests: tests/property/domain/accounting.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -87,7 +88,11 @@ def book_fill(txn_id: UUID, fill: Fill, order: Order, book: Book) -> Transaction
     """Return the booking of one fill.
 
     A buy pays from what its order froze and, should that be short (a late fill after release),
-    from free cash. A sale gives up the order's frozen lots, oldest first.
+    from free cash. A sale gives up the order's frozen lots, oldest first, and should those be
+    short, free lots bought before its day.
+
+    Raises:
+        CorruptState: SHARES_MISSING if the book holds fewer such shares than were sold.
     """
     amount = fill.qty * fill.price
     if fill.side is Side.BUY:
@@ -167,33 +172,53 @@ def _buy_postings(fill: Fill, amount: int, book: Book) -> list[Posting]:
 
 
 def _sell_postings(fill: Fill, amount: int, order: Order, book: Book) -> list[Posting]:
-    costs = {lot.bought_on: lot for lot in book.lots(fill.symbol)}
+    lots = {lot.bought_on: lot for lot in book.lots(fill.symbol)}
     postings = [
         Posting(j.CASH_FREE, j.CNY, amount - fill.fees),
         Posting(j.OUTSIDE, fill.symbol, fill.qty),
     ]
     wanted, cost_gone = fill.qty, 0
-    for bought_on, frozen in _frozen_lots(book, order):
-        taken = min(wanted, frozen)
+    gone: dict[date, int] = {}
+    for account, bought_on, there in _sale_sources(fill, order, book, lots.values()):
+        taken = min(wanted, there)
         if taken == 0:
-            break
+            continue
         wanted -= taken
-        lot = costs[bought_on]
-        # The last shares of a lot take its whole remaining cost, so that no fen is left behind.
-        cost = lot.cost * taken // lot.qty
-        cost_gone += cost
-        postings.append(Posting(_frozen_shares(order.order_id, bought_on), fill.symbol, -taken))
-        if cost:
-            postings.append(Posting(_inventory(fill.symbol, bought_on), j.CNY, -cost))
+        gone[bought_on] = gone.get(bought_on, 0) + taken
+        postings.append(Posting(account, fill.symbol, -taken))
     if wanted:
         raise CorruptState(
             "SHARES_MISSING",
-            f"fill {fill.broker_fill_id} sells {wanted} shares that {order.client_order_id} "
-            "had not reserved",
+            f"fill {fill.broker_fill_id} sells {wanted} shares more of {fill.symbol} than "
+            f"{order.client_order_id} reserved or the book holds",
             remedy="reconcile with the venue",
         )
+    for bought_on, taken in gone.items():
+        lot = lots[bought_on]
+        # The last shares of a lot take its whole remaining cost, so that no fen is left behind.
+        cost = lot.cost * taken // lot.qty
+        cost_gone += cost
+        if cost:
+            postings.append(Posting(_inventory(fill.symbol, bought_on), j.CNY, -cost))
     postings.append(Posting(j.REALISED, j.CNY, cost_gone - amount))
     return postings
+
+
+def _sale_sources(
+    fill: Fill, order: Order, book: Book, lots: Iterable[Lot]
+) -> list[tuple[str, date, int]]:
+    """Return (account, day of purchase, shares) that a sale gives up, in order."""
+    frozen = [
+        (_frozen_shares(order.order_id, bought_on), bought_on, qty)
+        for bought_on, qty in _frozen_lots(book, order)
+    ]
+    # A late fill, after the order's shares were released.
+    free = [
+        (_free_shares(lot.bought_on), lot.bought_on, lot.free_qty)
+        for lot in lots
+        if lot.bought_on < fill.trading_day
+    ]
+    return frozen + free
 
 
 def _frozen_lots(book: Book, order: Order) -> list[tuple[date, int]]:
