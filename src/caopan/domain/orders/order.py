@@ -103,6 +103,8 @@ EDGES: Mapping[OrderStatus, frozenset[OrderStatus]] = {
 """Every allowed edge; any other is CorruptState."""
 
 TERMINAL = frozenset({_S.FILLED, _S.REJECTED, _S.CANCELED, _S.EXPIRED, _S.NOT_SENT})
+NEVER_FILLED = frozenset({_S.REJECTED, _S.NOT_SENT})
+"""What an order that has traded cannot become."""
 MAY_BE_AT_VENUE = frozenset(
     {_S.SENDING, _S.UNKNOWN, _S.ACCEPTED, _S.PARTIALLY_FILLED, _S.PENDING_CANCEL}
 )
@@ -182,12 +184,13 @@ def moved(
     broker_order_id: str | None = None,
     reject_code: str | None = None,
 ) -> Order:
-    """Return `order` in `status`.
+    """Return `order` in `status`; `reject_code` tells why, and only for as long as it stays so.
 
     Raises:
-        CorruptState: ORDER_EDGE if the table has no such edge; nothing is applied.
+        CorruptState: ORDER_EDGE if the table has no such edge, or if an order that has traded
+            would be refused or not sent; nothing is applied.
     """
-    if status not in EDGES[order.status]:
+    if status not in EDGES[order.status] or (order.filled_qty and status in NEVER_FILLED):
         raise CorruptState(
             "ORDER_EDGE",
             f"order {order.client_order_id} cannot go from {order.status} to {status}",
@@ -199,7 +202,8 @@ def moved(
         updated_at=at,
         submitted_at=at if status is OrderStatus.SENDING else order.submitted_at,
         broker_order_id=broker_order_id or order.broker_order_id,
-        reject_code=reject_code or order.reject_code,
+        # An answer that was lost and then found leaves no reason behind.
+        reject_code=reject_code or (order.reject_code if status is order.status else None),
         version=order.version + 1,
     )
 
