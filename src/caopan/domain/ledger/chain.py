@@ -108,14 +108,16 @@ def seal(head: Head, drafts: Sequence[Draft]) -> tuple[list[tuple[Entry, bytes]]
     for draft in drafts:
         payload = draft.payload if isinstance(draft.payload, bytes) else canonical(draft.payload)
         payload_hash = sha256_hex(payload)
+        # The hash covers whole milliseconds, so nothing finer is kept.
+        at = draft.at.replace(microsecond=draft.at.microsecond // 1000 * 1000)
         seq += 1
         digest = entry_hash(
-            seq, previous, draft.stage, draft.at, draft.decision_id, draft.trace_id, payload_hash
+            seq, previous, draft.stage, at, draft.decision_id, draft.trace_id, payload_hash
         )
         entry = Entry(
             seq,
             draft.stage,
-            draft.at,
+            at,
             draft.decision_id,
             draft.trace_id,
             payload_hash,
@@ -188,7 +190,10 @@ class Verifier:
     def finish(self, recorded: Head) -> Verification:
         """Compare with the recorded head and return the verdict."""
         if self._bad is None and self._head != recorded:
-            self._bad = (min(self._head.seq, recorded.seq) + 1, Fault.HEAD_MISMATCH)
+            # Equally long: the last entry is not the one recorded, so from there on at the latest.
+            shorter = min(self._head.seq, recorded.seq)
+            bad_seq = shorter + (self._head.seq != recorded.seq)
+            self._bad = (bad_seq, Fault.HEAD_MISMATCH)
         seq, fault = self._bad or (None, None)
         return Verification(self._head.seq, self._pruned, self._head.hash, seq, fault)
 
@@ -206,7 +211,7 @@ class Verifier:
             entry.trace_id,
             entry.payload_hash,
         )
-        if entry.hash != expected:
+        if entry.hash != expected or entry.at.microsecond % 1000:
             return Fault.ENTRY_CHANGED
         if payload is not None and sha256_hex(payload) != entry.payload_hash:
             return Fault.PAYLOAD_CHANGED
