@@ -176,6 +176,7 @@ class Pipeline:
             config_version=self.desk.policy.version,
             now=now,
             valid_until=valid_until,
+            monotonic_ms=self.desk.monotonic_ms,
         )
         at = self.desk.clock.now()
         drafts = [records.acted(work.cycle, answer.evidence, at)]

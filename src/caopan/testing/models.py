@@ -20,6 +20,8 @@ class ScriptedModel:
 
     alias = "scripted"
     is_language_model = False
+    prompt_version = "scripted"
+    prompt_hash = "0" * 64
 
     def __init__(self, script: Script) -> None:
         """Answer with what `script` returns, or raise it if it is an error."""
@@ -38,8 +40,6 @@ class ScriptedModel:
             provider="scripted",
             model_asked="scripted",
             model_served="scripted",
-            prompt_hash="0" * 64,
-            prompt_version="scripted",
             request={},
             latency_ms=0,
         )

@@ -51,6 +51,8 @@ class OpenAICompatibleModel:
             .joinpath(f"{PROMPT_VERSION}.txt")
             .read_text(encoding="utf-8")
         )
+        self.prompt_version = PROMPT_VERSION
+        self.prompt_hash = sha256_hex(self._prompt.encode())
         self._client: AsyncOpenAI | None = None
 
     async def complete(self, request: ModelRequest) -> ModelReply:
@@ -117,8 +119,6 @@ class OpenAICompatibleModel:
             provider="openai_compatible",
             model_asked=self._model,
             model_served=completion.model or "",
-            prompt_hash=sha256_hex(self._prompt.encode()),
-            prompt_version=PROMPT_VERSION,
             request={
                 "messages": [
                     {"role": "system", "content": {"prompt_version": PROMPT_VERSION}},

@@ -7,7 +7,7 @@ tests/unit/application/decision_cycle.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -47,9 +47,11 @@ async def ask(
     config_version: str,
     now: datetime,
     valid_until: datetime,
+    monotonic_ms: Callable[[], float],
 ) -> Answer:
     """Return the model's answer to `observation`."""
     call_id = derived_uuid(now, str(cycle.decision_id), "model_call", 1)
+    began = monotonic_ms()
     try:
         reply = await model.complete(
             ModelRequest(
@@ -63,7 +65,8 @@ async def ask(
             )
         )
     except Unavailable as outage:
-        return _unanswered(model, cycle, call_id, config_version, now, outage)
+        waited_ms = int(monotonic_ms() - began)
+        return _unanswered(model, cycle, call_id, config_version, now, outage, waited_ms)
     decision, fixes, code, detail = read(reply.text, cycle.decision_id, now, valid_until)
     evidence: dict[str, Any] = {
         "call_id": str(call_id),
@@ -74,8 +77,8 @@ async def ask(
         "model_served": reply.model_served,
         "observation_ref": observation.content_hash,
         "outcome": code or PARSED,
-        "prompt_hash": reply.prompt_hash,
-        "prompt_version": reply.prompt_version,
+        "prompt_hash": model.prompt_hash,
+        "prompt_version": model.prompt_version,
         "reply": reply.text,
     }
     if detail:
@@ -116,8 +119,8 @@ def _call(
         provider=reply.provider,
         model_asked=reply.model_asked,
         model_served=reply.model_served,
-        prompt_hash=reply.prompt_hash,
-        prompt_version=reply.prompt_version,
+        prompt_hash=model.prompt_hash,
+        prompt_version=model.prompt_version,
         config_version=config_version,
         request=reply.request,
         response=reply.text,
@@ -140,6 +143,7 @@ def _unanswered(
     config_version: str,
     now: datetime,
     outage: Unavailable,
+    waited_ms: int,
 ) -> Answer:
     evidence = {
         "call_id": str(call_id),
@@ -148,6 +152,8 @@ def _unanswered(
         "made_at": iso(now),
         "model": model.alias,
         "outcome": outage.code,
+        "prompt_hash": model.prompt_hash,
+        "prompt_version": model.prompt_version,
     }
     call = ModelCall(
         call_id=call_id,
@@ -159,14 +165,14 @@ def _unanswered(
         provider="unknown",
         model_asked=model.alias,
         model_served="",
-        prompt_hash="",
-        prompt_version="",
+        prompt_hash=model.prompt_hash,
+        prompt_version=model.prompt_version,
         config_version=config_version,
         request={},
         response="",
         outcome="failed",
         error_code=outage.code,
         created_at=now,
-        latency_ms=0,
+        latency_ms=waited_ms,
     )
     return Answer(None, evidence, call, outage.code)

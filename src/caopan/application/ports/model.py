@@ -36,8 +36,6 @@ class ModelReply:
     provider: str
     model_asked: str
     model_served: str
-    prompt_hash: str
-    prompt_version: str
     request: Mapping[str, Any]
     """What was sent, with secrets removed and the observation replaced by its hash."""
     latency_ms: int
@@ -59,6 +57,16 @@ class Model(Protocol):
     @property
     def is_language_model(self) -> bool:
         """Return False for built-in rule traders, which are labelled so wherever shown."""
+        ...
+
+    @property
+    def prompt_version(self) -> str:
+        """Return the version of the prompt (or rule) an answer rests on."""
+        ...
+
+    @property
+    def prompt_hash(self) -> str:
+        """Return the SHA-256 of that prompt, so that a failed call names it too."""
         ...
 
     async def complete(self, request: ModelRequest) -> ModelReply:

@@ -26,18 +26,25 @@ class BuiltinTrader(ABC):
     alias: str
     is_language_model: bool = False
 
+    @property
+    def prompt_version(self) -> str:
+        """Return the version of the rule."""
+        return f"{self.alias}@1"
+
+    @property
+    def prompt_hash(self) -> str:
+        """Return a hash that names the rule."""
+        return content_hash({"rule": self.prompt_version})
+
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Return the rule's answer as JSON text."""
         actions = self.decide(request.observation)
-        version = f"{self.alias}@1"
         return ModelReply(
             text=answer(request.observation, request.observation_hash, actions),
             endpoint=self.alias,
             provider="builtin",
             model_asked=self.alias,
-            model_served=version,
-            prompt_hash=content_hash({"rule": version}),
-            prompt_version=version,
+            model_served=self.prompt_version,
             request={"observation_hash": request.observation_hash},
             latency_ms=0,
         )
