@@ -35,6 +35,8 @@ class RunReport:
     orders: int
     fills: int
     rejected_by_code: Mapping[str, int]
+    model_failures: Mapping[str, int]
+    """Decisions that became a no_op because the model gave no usable answer, by code."""
     nav: Sequence[NavPoint]
     nav_start: int
     nav_end: int
@@ -51,6 +53,7 @@ class RunReport:
             "orders": self.orders,
             "fills": self.fills,
             "rejected_by_code": dict(self.rejected_by_code),
+            "model_failures": dict(self.model_failures),
             "nav_start": yuan(self.nav_start),
             "nav_end": yuan(self.nav_end),
             "fees": yuan(self.fees),
@@ -108,6 +111,13 @@ async def report_run(store: Store, run_id: int, cash: int) -> RunReport:
         orders=len(orders),
         fills=len(fills),
         rejected_by_code=dict(codes.most_common()),
+        model_failures=dict(
+            Counter(
+                cycle.status_code
+                for cycle in cycles
+                if cycle.status is DecisionStatus.NO_OP and cycle.status_code is not None
+            )
+        ),
         nav=points,
         nav_start=cash,
         nav_end=points[-1].nav if points else cash,

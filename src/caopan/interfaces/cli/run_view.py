@@ -109,6 +109,10 @@ def show_run(cli: Cli, outcome: ReplayOutcome, chart: Path | None, console: Cons
     table.add_row(cli.tr("run.decisions"), str(report.decisions))
     for status, count in report.by_status.items():
         table.add_row(f"  {cli.tr(f'status.{status}')}", str(count))
+    if report.model_failures:
+        table.add_row(cli.tr("run.model_failures"), str(sum(report.model_failures.values())))
+        for code, count in report.model_failures.items():
+            table.add_row(f"  {code}", str(count))
     table.add_row(cli.tr("run.rejections"), str(sum(report.rejected_by_code.values())))
     for code, count in report.rejected_by_code.items():
         table.add_row(f"  {code}", str(count))
