@@ -1,14 +1,15 @@
 """The gate's written permission, without which no order leaves.
 
 Owns Clearance and its mint. Must never be built elsewhere: the constructor refuses callers that
-do not hold this module's seal, and the hand compares the hash before it sends.
+do not hold this module's seal, a clearance can be neither changed, copied nor pickled, and the hand
+compares the hash before it sends.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from datetime import datetime
-from typing import Any
+from typing import NoReturn, SupportsIndex
 from uuid import UUID
 
 from caopan.domain.orders.order import Order
@@ -27,12 +28,17 @@ class Clearance:
     order_hash: str
     policy_version: str
     expires_at: datetime
-    seal: Any
+    # Shown once and not kept, so that `dataclasses.replace` has nothing to hand on.
+    seal: InitVar[object]
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, seal: object) -> None:
         """Refuse anything not minted here."""
-        if self.seal is not _SEAL:
+        if seal is not _SEAL:
             raise Denied("CLEARANCE_FORGED", "a Clearance can only be minted by the gate")
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse to be copied or pickled: both would build another one without the gate."""
+        raise Denied("CLEARANCE_FORGED", "a Clearance can be neither copied nor pickled")
 
 
 def order_hash(order: Order) -> str:

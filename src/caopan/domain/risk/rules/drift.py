@@ -16,8 +16,8 @@ _BPS = 10_000
 def judge(question: Question) -> Reason | None:
     """Refuse limit prices beyond `max_drift_bps` on the unfavourable side of the quote."""
     quote, order = question.quote, question.order
-    if quote is None:
-        return None
+    if quote is None or quote.price <= 0:
+        return None  # stale_price refuses
     against = order.price - quote.price if order.side is Side.BUY else quote.price - order.price
     if against * _BPS <= question.policy.max_drift_bps * quote.price:
         return None

@@ -21,7 +21,7 @@ _BEFORE_FIRST_TRADE = frozenset(
 def judge(question: Question) -> Reason | None:
     """Refuse orders without a price, or with one older than the policy allows."""
     quote = question.quote
-    if quote is None:
+    if quote is None or quote.price <= 0:
         return question.no("RISK_STALE_PRICE", f"no price of {question.order.symbol}")
     if question.phase in _BEFORE_FIRST_TRADE:
         fresh = shanghai(quote.as_of).date() == question.trading_day
@@ -35,7 +35,7 @@ def judge(question: Question) -> Reason | None:
         "RISK_STALE_PRICE",
         f"the price of {question.order.symbol} is of {shanghai(quote.as_of):%Y-%m-%d %H:%M:%S}",
         limit=f"{question.policy.max_quote_age_ms} ms",
-        actual=f"{int((question.now - quote.as_of).total_seconds() * 1000)} ms",
+        actual=f"{(question.now - quote.as_of) // timedelta(milliseconds=1)} ms",
     )
 
 
