@@ -41,7 +41,7 @@ def check(
                 None,
                 "the observation outlived its time to live",
                 limit=f"{TTL_MS} ms",
-                actual=f"{int((now - generated_at).total_seconds() * 1000)} ms",
+                actual=f"{(now - generated_at) // timedelta(milliseconds=1)} ms",
             )
         )
     if decision.observation_ref != observation.content_hash:
