@@ -147,8 +147,12 @@ def _connected(url: str) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
         connection = psycopg.connect(conninfo(url))
     except psycopg.OperationalError as error:
         raise not_connected(error, place(url)) from error
+    committing = False
     try:
-        with connection:
-            yield connection
+        yield connection
+        committing = True
+        connection.commit()
     except psycopg.Error as error:
-        raise translated(error, lost=connection.closed) from error
+        raise translated(error, lost=connection.closed, committing=committing) from error
+    finally:
+        connection.close()

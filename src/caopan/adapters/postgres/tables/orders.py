@@ -45,8 +45,7 @@ class TradeOrderRow(Row, table=True):
         one_of("status", OrderStatus),
         rule(
             "client_order_id",
-            f"length(client_order_id) BETWEEN 1 AND {CLIENT_ORDER_ID_LENGTH}"
-            " AND client_order_id ~ '^[!-~]+$'",
+            f"length(client_order_id) <= {CLIENT_ORDER_ID_LENGTH} AND client_order_id ~ '^[!-~]+$'",
         ),
         rule("action_index", "action_index >= 0"),
         rule("qty", "qty > 0"),

@@ -316,7 +316,7 @@ CREATE TABLE trade_order (
         CHECK (status IN ('created', 'sending', 'accepted', 'partially_filled', 'filled',
             'rejected', 'pending_cancel', 'canceled', 'expired', 'unknown', 'not_sent')),
     CONSTRAINT ck_trade_order_client_order_id
-        CHECK (length(client_order_id) BETWEEN 1 AND 23 AND client_order_id ~ '^[!-~]+$'),
+        CHECK (length(client_order_id) <= 23 AND client_order_id ~ '^[!-~]+$'),
     CONSTRAINT ck_trade_order_action_index CHECK (action_index >= 0),
     CONSTRAINT ck_trade_order_qty CHECK (qty > 0),
     CONSTRAINT ck_trade_order_price CHECK (price > 0),
