@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from caopan.domain.decision.shapes import Action, ActionType, Decision, ExitPlan, Intent
 from caopan.domain.orders.order import OrderType, Side
@@ -21,13 +21,14 @@ from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import units
 
 Price = Annotated[
-    str, Field(pattern=r"^\d{1,7}(\.\d{1,4})?$", description="CNY per share, a decimal string")
+    str,
+    Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,4})?$", description="CNY per share, a decimal string"),
 ]
 Money = Annotated[
-    str, Field(pattern=r"^-?\d{1,15}(\.\d{1,4})?$", description="CNY, a decimal string")
+    str, Field(pattern=r"^-?[0-9]{1,15}(\.[0-9]{1,4})?$", description="CNY, a decimal string")
 ]
-Fraction01 = Annotated[str, Field(pattern=r"^(0(\.\d{1,4})?|1(\.0{1,4})?)$")]
-SymbolText = Annotated[str, Field(pattern=r"^\d{6}\.(SH|SZ|BJ)$")]
+Fraction01 = Annotated[str, Field(pattern=r"^(0(\.[0-9]{1,4})?|1(\.0{1,4})?)$")]
+SymbolText = Annotated[str, Field(pattern=r"^[0-9]{6}\.(SH|SZ|BJ)$")]
 
 
 class _Strict(BaseModel):
@@ -49,11 +50,18 @@ class ExitPlanReply(_Strict):
     time_stop_days: Annotated[int, Field(ge=1, le=250)] | None = None
 
 
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        message = "Input should be a number, not true or false"
+        raise ValueError(message)  # noqa: TRY004 - pydantic reports this one with its field
+    return value
+
+
 class IntentReply(_Strict):
     """Why, how sure, and on what evidence."""
 
     rationale: Annotated[str, Field(max_length=240)]
-    confidence: Annotated[float, Field(ge=0, le=1, strict=False)]
+    confidence: Annotated[float, Field(ge=0, le=1, strict=False), BeforeValidator(_no_boolean)]
     evidence: list[Annotated[str, Field(max_length=80)]] = Field(
         default_factory=list[str],
         max_length=20,
@@ -120,7 +128,11 @@ class DecisionReply(_Strict):
 REPLY_SCHEMA: dict[str, Any] = DecisionReply.model_json_schema()
 """The JSON Schema every model is given."""
 
-_FENCE = re.compile(r"\A```(?:json)?\s*\n(?P<body>.*)\n```\Z", re.DOTALL)
+# No `\s*\n`: on a megabyte of line ends that would try every one of them in turn.
+_FENCE = re.compile(r"\A```(?:json)?[ \t\r]*\n(?P<body>.*)\n```\Z", re.DOTALL)
+_MOST_FAULTS = 10
+_LONGEST_FAULT = 300
+"""Characters: a reply may name its fields as it likes, and at any length."""
 
 
 def parse_reply(
@@ -142,8 +154,10 @@ def parse_reply(
         reply = DecisionReply.model_validate_json(body)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'reply'}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False)[:10]
+            f"{'.'.join(str(part) for part in fault['loc']) or 'reply'}: {fault['msg']}"[
+                :_LONGEST_FAULT
+            ]
+            for fault in error.errors(include_url=False, include_input=False)[:_MOST_FAULTS]
         )
         raise ConfigInvalid(
             "MODEL_PARSE_FAIL", faults, remedy="answer with one JSON object of the given schema"
