@@ -183,9 +183,7 @@ def test_planted_bug_forgetting_to_ask_the_venue_is_caught(
 
 
 def test_planted_bug_sending_before_the_intent_is_durable_is_caught() -> None:
-    async def careless(
-        self: Pipeline, order: Order, clearance: Clearance, now: datetime
-    ) -> Order:
+    async def careless(self: Pipeline, order: Order, clearance: Clearance, now: datetime) -> Order:
         sending = moved(order, OrderStatus.SENDING, now)
         return await hand.send(sending, clearance, self.desk.broker, now)
 
