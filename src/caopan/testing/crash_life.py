@@ -58,9 +58,7 @@ def _life(url: str, run_id: int, crash_at: int | None, report: Connection) -> No
     asyncio.run(_live(url, run_id, crash_at, report.send))
 
 
-async def _live(
-    url: str, run_id: int, crash_at: int | None, tell: Callable[[str], None]
-) -> None:
+async def _live(url: str, run_id: int, crash_at: int | None, tell: Callable[[str], None]) -> None:
     plan = CrashPlan(crash_at, _die, tell)
     async with PostgresStore(url) as inner, inner.lease(run_id):
         run = next(run for run in await inner.runs() if run.run_id == run_id)
