@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from caopan.application.ports.model import ModelReply, ModelRequest
 from caopan.kernel.canonical import sha256_hex
@@ -20,9 +20,9 @@ from caopan.kernel.errors import Unavailable
 if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
 
 PROMPT_VERSION = "actor-1.0.0"
+_MOST_TOKENS = 2**31
 
 
 class OpenAICompatibleModel:
@@ -80,6 +80,7 @@ class OpenAICompatibleModel:
                     # Every vendor takes json_object; several refuse json_schema with a 400.
                     response_format={"type": "json_object"},
                 )
+            return self._reply(completion, request, int(self._monotonic_ms() - began))
         except (TimeoutError, openai.APITimeoutError) as error:
             raise Unavailable(
                 "MODEL_TIMEOUT",
@@ -94,31 +95,20 @@ class OpenAICompatibleModel:
         except openai.RateLimitError as error:
             raise Unavailable("MODEL_RATE_LIMIT", f"{self._base_url}: too many requests") from error
         except openai.OpenAIError as error:
-            raise Unavailable(
-                "MODEL_UNAVAILABLE", f"{self._base_url}: {type(error).__name__}: {error}"[:500]
-            ) from error
-        except ValueError as error:  # an answer that is no JSON of the protocol
-            raise Unavailable(
-                "MODEL_UNAVAILABLE", f"{self._base_url} does not answer as OpenAI's API does"
-            ) from error
-        return self._reply(completion, request, int(self._monotonic_ms() - began))
+            told = self._without_key(f"{type(error).__name__}: {error}")[:500]
+            raise Unavailable("MODEL_UNAVAILABLE", f"{self._base_url}: {told}") from error
+        except (ValueError, RecursionError) as error:  # no JSON, or none that ends
+            raise self._foreign("no JSON") from error
 
-    def _reply(
-        self, completion: ChatCompletion, request: ModelRequest, latency_ms: int
-    ) -> ModelReply:
-        # The SDK does not check what it parses: a web page with status 200 arrives without choices.
-        if not getattr(completion, "choices", None):
-            raise Unavailable(
-                "MODEL_UNAVAILABLE",
-                f"{self._base_url} does not answer as OpenAI's API does: no choices",
-            )
-        usage = completion.usage.model_dump() if completion.usage else None
+    def _reply(self, completion: object, request: ModelRequest, latency_ms: int) -> ModelReply:
+        usage = _counts(getattr(completion, "usage", None))
+        served = getattr(completion, "model", None)
         return ModelReply(
-            text=completion.choices[0].message.content or "",
+            text=self._text(completion),
             endpoint=self._base_url,
             provider="openai_compatible",
             model_asked=self._model,
-            model_served=completion.model or "",
+            model_served=served.replace("\0", "") if isinstance(served, str) else "",
             request={
                 "messages": [
                     {"role": "system", "content": {"prompt_version": PROMPT_VERSION}},
@@ -129,10 +119,39 @@ class OpenAICompatibleModel:
                 "temperature": 0,
             },
             latency_ms=latency_ms,
-            tokens_prompt=None if usage is None else usage.get("prompt_tokens"),
-            tokens_completion=None if usage is None else usage.get("completion_tokens"),
-            usage_raw=usage,
+            tokens_prompt=_top(usage, "prompt_tokens"),
+            tokens_completion=_top(usage, "completion_tokens"),
+            tokens_reasoning=_detail(usage, "completion_tokens_details", "reasoning_tokens"),
+            tokens_cached=_detail(usage, "prompt_tokens_details", "cached_tokens"),
+            usage_raw=usage or None,
         )
+
+    def _text(self, completion: object) -> str:
+        """Return what the model said; a refusal says nothing.
+
+        The SDK does not check what it parses: a web page with status 200 arrives without choices.
+        """
+        choices: Any = getattr(completion, "choices", None)
+        if not isinstance(choices, list) or not choices:
+            raise self._foreign("no choices")
+        message: Any = getattr(cast("list[Any]", choices)[0], "message", None)
+        if not hasattr(message, "content"):
+            raise self._foreign("a choice without a message")
+        content = message.content
+        if content is not None and not isinstance(content, str):
+            raise self._foreign("a message that is no text")
+        return content or ""
+
+    def _foreign(self, what: str) -> Unavailable:
+        return Unavailable(
+            "MODEL_UNAVAILABLE",
+            f"{self._base_url} does not answer as OpenAI's API does: {what}",
+            remedy="check the base URL; it usually ends in /v1",
+        )
+
+    def _without_key(self, text: str) -> str:
+        """Return `text` without the key, which some servers repeat in their errors."""
+        return text.replace(self._api_key, "***") if self._api_key else text
 
     def _question(self, request: ModelRequest) -> str:
         schema = json.dumps(request.reply_schema, ensure_ascii=False, separators=(",", ":"))
@@ -141,3 +160,34 @@ class OpenAICompatibleModel:
             f"content_hash of this observation: {request.observation_hash}\n"
             f"observation:\n{request.observation_json}"
         )
+
+
+def _counts(usage: object) -> dict[str, Any]:
+    """Return the token counts of a usage block, one level deep; what is no count is left out."""
+    dump: Callable[..., object] | None = getattr(usage, "model_dump", None)
+    # Whatever came instead of a count must not become a warning either.
+    block = dump(warnings=False) if dump is not None else usage
+    found: dict[str, Any] = {}
+    if not isinstance(block, dict):
+        return found
+    for name, value in cast("dict[str, object]", block).items():
+        if isinstance(value, dict):
+            details = cast("dict[str, object]", value).items()
+            found[name] = {part: count for part, count in details if _is_count(count)}
+        elif _is_count(value):
+            found[name] = value
+    return found
+
+
+def _top(usage: Mapping[str, Any], name: str) -> int | None:
+    count = usage.get(name)
+    return count if isinstance(count, int) else None
+
+
+def _detail(usage: Mapping[str, Any], block: str, part: str) -> int | None:
+    details = usage.get(block)
+    return cast("dict[str, int]", details).get(part) if isinstance(details, dict) else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
