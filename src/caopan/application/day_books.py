@@ -17,7 +17,11 @@ from caopan.kernel.ids import derived_uuid
 
 
 def entitlements_of(desk: Desk, book: Book, day: date, now: datetime) -> list[Transaction]:
-    """Return what holders of record receive on `day`, by symbol."""
+    """Return what holders of record receive on `day`, by symbol.
+
+    Shares bought on `day` itself were not held at the close before and receive nothing, so the
+    answer is the same however often, and however late on that day, it is asked for.
+    """
     references = desk.market.references(day, now)
     # The day, not the moment, names the booking: asking twice on one day books it once.
     midnight = at_shanghai(day, time())
@@ -27,7 +31,8 @@ def entitlements_of(desk: Desk, book: Book, day: date, now: datetime) -> list[Tr
         if reference is None or reference.action is None:
             continue
         txn_id = derived_uuid(midnight, desk.run.config_hash, "ex", symbol)
-        found.append(book_entitlement(txn_id, symbol, book.lots(symbol), reference.action, now))
+        of_record = [lot for lot in book.lots(symbol) if lot.bought_on < day]
+        found.append(book_entitlement(txn_id, symbol, of_record, reference.action, now))
     return [transaction for transaction in found if transaction.postings]
 
 
