@@ -48,7 +48,10 @@ gates: setup-dev
 	$(BIN)/lint-imports
 	$(BIN)/python tools/lint
 	$(MODULE) deptry src
-	$(BIN)/caopan db check
+	@echo "caopan db upgrade, caopan db check (on an empty database)"
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+		env -u DATABASE_URL -u REDIS_URL CAOPAN_HOME="$$home" $(BIN)/caopan db upgrade && \
+		env -u DATABASE_URL -u REDIS_URL CAOPAN_HOME="$$home" $(BIN)/caopan db check
 
 check: gates test
 
