@@ -23,7 +23,7 @@ CREATE TABLE dataset (
     imported_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_dataset PRIMARY KEY (dataset_id),
     CONSTRAINT uq_dataset_checksum UNIQUE (checksum),
-    CONSTRAINT ck_dataset_checksum CHECK (checksum ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT ck_dataset_checksum CHECK (length(checksum) = 64 AND checksum ~ '^[0-9a-f]+$'),
     CONSTRAINT ck_dataset_rows CHECK (row_count > 0),
     CONSTRAINT ck_dataset_days CHECK (first_day <= last_day)
 );
@@ -51,7 +51,7 @@ CREATE TABLE run (
     CONSTRAINT pk_run PRIMARY KEY (run_id),
     CONSTRAINT ck_run_kind CHECK (kind IN ('desk', 'demo', 'replay')),
     CONSTRAINT ck_run_status CHECK (status IN ('running', 'finished', 'failed')),
-    CONSTRAINT ck_run_config_hash CHECK (config_hash ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT ck_run_config_hash CHECK (length(config_hash) = 64 AND config_hash ~ '^[0-9a-f]+$'),
     CONSTRAINT ck_run_account_id CHECK (account_id <> ''),
     CONSTRAINT ck_run_finished CHECK ((status = 'running') = (finished_at IS NULL))
 );
@@ -144,7 +144,7 @@ CREATE TABLE ledger_head (
     fence BIGINT NOT NULL,
     CONSTRAINT pk_ledger_head PRIMARY KEY (run_id),
     CONSTRAINT fk_ledger_head_run FOREIGN KEY (run_id) REFERENCES run (run_id),
-    CONSTRAINT ck_ledger_head_hash CHECK (hash ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT ck_ledger_head_hash CHECK (length(hash) = 64 AND hash ~ '^[0-9a-f]+$'),
     CONSTRAINT ck_ledger_head_genesis
         CHECK (seq >= 0 AND (seq = 0) = (hash =
             '0000000000000000000000000000000000000000000000000000000000000000')),
@@ -157,7 +157,6 @@ CREATE TABLE ledger_payload (
     recorded_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     body BYTEA NOT NULL,
     CONSTRAINT pk_ledger_payload PRIMARY KEY (run_id, seq, recorded_at),
-    CONSTRAINT fk_ledger_payload_run FOREIGN KEY (run_id) REFERENCES run (run_id),
     CONSTRAINT ck_ledger_payload_seq CHECK (seq > 0)
 ) PARTITION BY RANGE (recorded_at);
 
@@ -213,9 +212,11 @@ CREATE TABLE ledger_entry (
             'accounting', 'outcome', 'exit_trigger', 'reconciliation', 'config_change',
             'mode_change', 'operator_action')),
     CONSTRAINT ck_ledger_entry_seq CHECK (seq > 0),
-    CONSTRAINT ck_ledger_entry_payload_hash CHECK (payload_hash ~ '^[0-9a-f]{64}$'),
-    CONSTRAINT ck_ledger_entry_prev_hash CHECK (prev_hash ~ '^[0-9a-f]{64}$'),
-    CONSTRAINT ck_ledger_entry_hash CHECK (hash ~ '^[0-9a-f]{64}$')
+    CONSTRAINT ck_ledger_entry_payload_hash
+        CHECK (length(payload_hash) = 64 AND payload_hash ~ '^[0-9a-f]+$'),
+    CONSTRAINT ck_ledger_entry_prev_hash
+        CHECK (length(prev_hash) = 64 AND prev_hash ~ '^[0-9a-f]+$'),
+    CONSTRAINT ck_ledger_entry_hash CHECK (length(hash) = 64 AND hash ~ '^[0-9a-f]+$')
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX ix_ledger_entry_decision ON ledger_entry (run_id, decision_id);
 
@@ -254,7 +255,8 @@ CREATE TABLE model_call (
         REFERENCES decision (run_id, decision_id),
     CONSTRAINT ck_model_call_role CHECK (role IN ('actor', 'checker', 'analyst', 'other')),
     CONSTRAINT ck_model_call_outcome CHECK (outcome <> ''),
-    CONSTRAINT ck_model_call_prompt_hash CHECK (prompt_hash ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT ck_model_call_prompt_hash
+        CHECK (length(prompt_hash) = 64 AND prompt_hash ~ '^[0-9a-f]+$'),
     CONSTRAINT ck_model_call_attempt CHECK (attempt >= 1),
     CONSTRAINT ck_model_call_latency_ms CHECK (latency_ms >= 0),
     CONSTRAINT ck_model_call_ttft_ms CHECK (ttft_ms >= 0),
@@ -277,7 +279,8 @@ CREATE TABLE observation (
     CONSTRAINT fk_observation_decision FOREIGN KEY (run_id, decision_id)
         REFERENCES decision (run_id, decision_id),
     CONSTRAINT uq_observation_content UNIQUE (run_id, content_hash, recorded_at),
-    CONSTRAINT ck_observation_content_hash CHECK (content_hash ~ '^[0-9a-f]{64}$')
+    CONSTRAINT ck_observation_content_hash
+        CHECK (length(content_hash) = 64 AND content_hash ~ '^[0-9a-f]+$')
 ) PARTITION BY RANGE (recorded_at);
 
 CREATE TABLE trade_order (
