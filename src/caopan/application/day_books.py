@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 
 from caopan.application.account import AccountCache
 from caopan.application.desk import Desk
+from caopan.application.ports.market_data import MarketData
 from caopan.application.ports.store import NavPoint
 from caopan.domain.accounting.bookings import book_entitlement
 from caopan.domain.accounting.journal import Book, Transaction
@@ -16,13 +17,15 @@ from caopan.kernel.clock import at_shanghai
 from caopan.kernel.ids import derived_uuid
 
 
-def entitlements_of(desk: Desk, book: Book, day: date, now: datetime) -> list[Transaction]:
+def entitlements_of(
+    market: MarketData, id_seed: str, book: Book, day: date, now: datetime
+) -> list[Transaction]:
     """Return what holders of record receive on `day`, by symbol.
 
     Shares bought on `day` itself were not held at the close before and receive nothing, so the
     answer is the same however often, and however late on that day, it is asked for.
     """
-    references = desk.market.references(day, now)
+    references = market.references(day, now)
     # The day, not the moment, names the booking: asking twice on one day books it once.
     midnight = at_shanghai(day, time())
     found: list[Transaction] = []
@@ -30,7 +33,7 @@ def entitlements_of(desk: Desk, book: Book, day: date, now: datetime) -> list[Tr
         reference = references.get(symbol)
         if reference is None or reference.action is None:
             continue
-        txn_id = derived_uuid(midnight, desk.run.config_hash, "ex", symbol)
+        txn_id = derived_uuid(midnight, id_seed, "ex", symbol)
         of_record = [lot for lot in book.lots(symbol) if lot.bought_on < day]
         found.append(book_entitlement(txn_id, symbol, of_record, reference.action, now))
     return [transaction for transaction in found if transaction.postings]

@@ -350,7 +350,9 @@ class Pipeline:
 
     async def _entitle(self, day: date) -> None:
         now = self.desk.clock.now()
-        found = entitlements_of(self.desk, self.account.book, day, now)
+        found = entitlements_of(
+            self.desk.market, self.desk.run.config_hash, self.account.book, day, now
+        )
         if not found:
             return
         async with self._begin() as uow:

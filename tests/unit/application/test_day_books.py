@@ -2,13 +2,13 @@
 
 from datetime import date, time
 from fractions import Fraction
-from types import SimpleNamespace
 
 from caopan.application.day_books import entitlements_of
 from caopan.domain.accounting.journal import Book, fold
 from caopan.domain.market.reference import CorporateAction
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.money import units
+from caopan.testing.market import TableMarket, flat_bar
 from caopan.testing.samples import DAY, SYMBOL, sample_reference
 
 EARLIER = date(2023, 5, 31)
@@ -16,12 +16,18 @@ AT_THE_OPEN = at_shanghai(DAY, time(9, 16))
 AFTER_THE_CLOSE = at_shanghai(DAY, time(15, 1))
 
 
-def desk_on_an_ex_date(action):
-    reference = sample_reference(action=action)
-    return SimpleNamespace(
-        market=SimpleNamespace(references=lambda _day, _now: {SYMBOL: reference}),
-        run=SimpleNamespace(config_hash="0" * 64),
-    )
+SEED = "0" * 64
+
+
+class ExDate(TableMarket):
+    """A market whose one reference carries an entitlement."""
+
+    def __init__(self, action):
+        super().__init__([EARLIER, DAY], [flat_bar(SYMBOL, DAY, "10.00")])
+        self._reference_given = sample_reference(action=action)
+
+    def references(self, day, now):
+        return {SYMBOL: self._reference_given}
 
 
 def holding(**shares):
@@ -36,16 +42,18 @@ def holding(**shares):
 
 def test_shares_bought_on_the_ex_date_receive_nothing():
     """Asked again after the close, as a restarted day does, the day's own purchase is held too."""
-    desk = desk_on_an_ex_date(CorporateAction(units(1), Fraction(2), estimated=False))
+    market = ExDate(CorporateAction(units(1), Fraction(2), estimated=False))
     bought_today = holding(b20230601=500)
 
-    assert entitlements_of(desk, bought_today, DAY, AFTER_THE_CLOSE) == []
+    assert entitlements_of(market, SEED, bought_today, DAY, AFTER_THE_CLOSE) == []
 
 
 def test_the_answer_of_the_open_is_the_answer_after_the_close():
-    desk = desk_on_an_ex_date(CorporateAction(units(1), Fraction(2), estimated=False))
-    at_open = entitlements_of(desk, holding(b20230531=1000), DAY, AT_THE_OPEN)
-    later = entitlements_of(desk, holding(b20230531=1000, b20230601=500), DAY, AFTER_THE_CLOSE)
+    market = ExDate(CorporateAction(units(1), Fraction(2), estimated=False))
+    at_open = entitlements_of(market, SEED, holding(b20230531=1000), DAY, AT_THE_OPEN)
+    later = entitlements_of(
+        market, SEED, holding(b20230531=1000, b20230601=500), DAY, AFTER_THE_CLOSE
+    )
 
     assert [t.postings for t in later] == [t.postings for t in at_open]
     assert [t.txn_id for t in later] == [t.txn_id for t in at_open]
