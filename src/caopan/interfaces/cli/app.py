@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "backup": "caopan.interfaces.cli.operations:backup",
     "restore": "caopan.interfaces.cli.operations:restore",
     "reset": "caopan.interfaces.cli.operations:reset",
+    "exchange": "caopan.interfaces.cli.exchange:exchange",
     "bench": "caopan.interfaces.cli.bench:bench",
 }
 """Name on the command line -> `module:attribute`, in the order `--help` shows them."""

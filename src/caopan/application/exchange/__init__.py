@@ -1,0 +1,1 @@
+"""Use cases of the sandbox exchange on its own, without the desk."""

@@ -1,0 +1,485 @@
+"""The sandbox exchange: orders in, finished bars in, events out.
+
+Owns SandboxExchange: what is taken and refused when, the order of events, reserves, cancels on
+their way, the end of the day. Deterministic: the same calls give the same log, byte for byte. A
+fill policy (policies.py) says at which price a bar serves an order; it never sees a bar before
+`on_bar` brings it finished, and an order is served only by bars that began after it had arrived.
+Must never read a clock, draw a number or do I/O. Tests: tests/property/domain/matching/,
+tests/simulation/domain/.
+
+    open_day(day, quotes) → place / cancel / on_bar / on_print … → close_day()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from fractions import Fraction
+
+from caopan.domain.accounting.fee_terms import FeeTerms
+from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.phases import Permit
+from caopan.domain.matching.bars import check_bar, check_quote
+from caopan.domain.matching.hours import TradingHours
+from caopan.domain.matching.models import FixedLatency, Latency, NoSlippage, PriceModel
+from caopan.domain.matching.policies import NO_VOLUME, FillPolicy
+from caopan.domain.matching.terms import (
+    NO_LIMIT_UP,
+    ORDER_TYPES,
+    PROTECTED,
+    Bar,
+    DayQuote,
+    Event,
+    EventKind,
+    Listing,
+    LiveOrder,
+    OrderType,
+    SecurityTerms,
+    Status,
+)
+from caopan.domain.orders.order import Side
+from caopan.kernel.errors import ConfigInvalid
+from caopan.kernel.money import yuan
+
+FUNDS = "BROKER_REJECT_FUNDS"
+POSITION = "BROKER_REJECT_POSITION"
+PRICE_LIMIT = "BROKER_REJECT_PRICE_LIMIT"
+SESSION = "BROKER_REJECT_SESSION"
+OTHER = "BROKER_REJECT_OTHER"
+
+_NO_FEES = (0, 0, 0)
+_Refusal = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeTerms:
+    """How this exchange is set: every choice that changes a result stands here."""
+
+    policy: FillPolicy
+    participation: Fraction
+    """Share of a bar's volume that all orders of a symbol may take together."""
+    freeze_market_at_close: bool = False
+    """Reserve a market buy at the last price instead of at limit-up."""
+    latency: Latency = field(default_factory=FixedLatency)
+    slippage: PriceModel = field(default_factory=NoSlippage)
+    hours: TradingHours | None = None
+    """None: the phase of the day is not asked (days without moments)."""
+
+
+class SandboxExchange:
+    """One exchange floor with one account on it."""
+
+    def __init__(
+        self,
+        terms: ExchangeTerms,
+        securities: Iterable[SecurityTerms],
+        account: TradingAccount,
+        fees: FeeTerms,
+    ) -> None:
+        """Stand before the first day; `fees` may be replaced by `open_day`."""
+        self.terms = terms
+        self.policy = terms.policy
+        self.slippage = None if isinstance(terms.slippage, NoSlippage) else terms.slippage
+        self.account = account
+        self.fees = fees
+        self.listings = {one.symbol: Listing(one) for one in securities}
+        self.day = account.today
+        self.now_ms = 0
+        self.is_open = False
+        self.live: dict[int, LiveOrder] = {}
+        self.events: list[Event] = []
+        """The log since the start or `take_events`."""
+        self.next_order = 1
+        self.next_event = 1
+        self._share = terms.participation.numerator
+        self._of = terms.participation.denominator
+
+    # --- the day ------------------------------------------------------------------------------
+
+    def open_day(self, day: date, quotes: Iterable[DayQuote], fees: FeeTerms | None = None) -> None:
+        """Begin `day`: purchases of days before become sellable, `quotes` give limits.
+
+        A security without a quote does not trade that day.
+
+        Raises:
+            ConfigInvalid: DAY_ORDER if the day before is still open or `day` is not later;
+                SYMBOL_UNKNOWN or BARS_INVALID naming the quote and field that is wrong.
+        """
+        if self.is_open:
+            raise ConfigInvalid("DAY_ORDER", f"{self.day} is still open", remedy="close it first")
+        self.account.open_day(day)
+        self.day, self.now_ms, self.is_open = day, 0, True
+        if fees is not None:
+            self.fees = fees
+        for listing in self.listings.values():
+            listing.suspended, listing.bar, listing.left, listing.bars_today = True, None, 0, 0
+        for quote in quotes:
+            listing = self.listing(quote.symbol)
+            check_quote(quote, day)
+            listing.pre_close = quote.pre_close
+            listing.limit_up = NO_LIMIT_UP if quote.limit_up is None else quote.limit_up
+            listing.limit_down = quote.limit_down or 0
+            listing.suspended = quote.suspended
+        if self.terms.hours is not None:
+            self.terms.hours.open_day(day)
+
+    def close_day(self) -> None:
+        """End the day: cancels on their way arrive, and what still rests expires."""
+        for order in list(self.live.values()):
+            if order.cancel_ms >= 0:
+                self.finish(order, Status.CANCELED, order.cancel_ms)
+            else:
+                self.finish(order, Status.EXPIRED, self.now_ms)
+        for listing in self.listings.values():
+            listing.resting.clear()
+        self.is_open = False
+
+    def entitle(self, symbol: str, cash_per_share: int, share_factor: Fraction) -> None:
+        """Pay what an ex-date gives the holder; called after `open_day`, before any order."""
+        self.listing(symbol)
+        self.account.entitle(symbol, cash_per_share, share_factor)
+
+    # --- orders -------------------------------------------------------------------------------
+
+    def place(
+        self,
+        at_ms: int,
+        symbol: str,
+        side: Side,
+        qty: int,
+        price: int = 0,
+        kind: OrderType = OrderType.LIMIT,
+        tag: str = "",
+    ) -> LiveOrder:
+        """Take an order, or refuse it as the exchange would (status REJECTED, `code` says why).
+
+        Raises:
+            ConfigInvalid: SYMBOL_UNKNOWN, or TIME_ORDER if `at_ms` lies before what has happened.
+        """
+        self._advance(at_ms)
+        listing = self.listing(symbol)
+        is_buy = side is Side.BUY
+        order = LiveOrder(
+            self.next_order, symbol, side, is_buy, kind, price, qty, qty, at_ms, at_ms, tag
+        )
+        self.next_order += 1
+        refused = self._refusal(listing, order) or self._reserve(listing, order)
+        if refused:
+            order.status = Status.REJECTED
+            order.code = f"{refused[0]}: {refused[1]}"
+            self.log(EventKind.REJECTED, order, qty, price, code=order.code, at_ms=at_ms)
+            return order
+        order.active_ms += self.terms.latency.order_ms(order.number)
+        self.live[order.number] = order
+        self.log(EventKind.ACCEPTED, order, qty, price, code=kind.value, at_ms=at_ms)
+        if self.policy.serves_arrivals:
+            self.policy.arrive(self, listing, order)
+        if order.status is Status.LIVE:
+            listing.resting.append(order)
+        return order
+
+    def cancel(self, at_ms: int, number: int) -> EventKind:
+        """Ask for a cancel; CANCELED at once, CANCEL_TAKEN while on its way, or CANCEL_REFUSED.
+
+        Raises:
+            ConfigInvalid: ORDER_UNKNOWN for a number never given, TIME_ORDER as `place`.
+        """
+        self._advance(at_ms)
+        if not 0 < number < self.next_order:
+            raise ConfigInvalid("ORDER_UNKNOWN", f"there is no order {number}")
+        order = self.live.get(number)
+        if order is None:
+            return EventKind.CANCEL_REFUSED
+        arrives = at_ms + self.terms.latency.cancel_ms(number)
+        hours = self.terms.hours
+        if hours is not None:
+            permit = hours.may_cancel(at_ms, self.listings[order.symbol].terms)
+            if permit is Permit.REFUSED:
+                self.log(EventKind.CANCEL_REFUSED, order, 0, 0, code=SESSION, at_ms=at_ms)
+                return EventKind.CANCEL_REFUSED
+            if permit is Permit.QUEUED:
+                arrives = max(arrives, hours.continuous_ms)
+        if arrives <= at_ms:
+            self.listings[order.symbol].resting.remove(order)
+            self.finish(order, Status.CANCELED, at_ms)
+            return EventKind.CANCELED
+        if order.cancel_ms < 0:
+            order.cancel_ms = arrives
+        self.log(EventKind.CANCEL_TAKEN, order, 0, 0, at_ms=at_ms)
+        return EventKind.CANCEL_TAKEN
+
+    # --- the market ---------------------------------------------------------------------------
+
+    def on_bar(self, symbol: str, bar: Bar) -> None:
+        """Bring the next finished bar of `symbol`; resting orders are served by it.
+
+        Raises:
+            ConfigInvalid: SYMBOL_UNKNOWN, or BARS_INVALID naming symbol, day, moment and field.
+        """
+        listing = self.listings.get(symbol)
+        if listing is None or not self.is_open:
+            listing = self.listing(symbol)
+            raise ConfigInvalid("DAY_ORDER", f"{symbol}: a bar came while no day is open")
+        check_bar(symbol, self.day, bar, listing)
+        self.now_ms = max(self.now_ms, bar[1])
+        volume = bar[6]
+        listing.left = volume * self._share // self._of
+        listing.bar = bar
+        if listing.resting:
+            self._serve(listing, bar)
+        listing.bars_today += 1
+
+    def on_print(self, symbol: str, at_ms: int, price: int, volume: int) -> None:
+        """Bring one print of a tick file: a bar of a single price and moment."""
+        self.on_bar(symbol, Bar(at_ms, at_ms, price, price, price, price, volume))
+
+    # --- for policies -------------------------------------------------------------------------
+
+    def take(self, listing: Listing, order: LiveOrder, price: int, most: int | None = None) -> int:
+        """Let `order` trade at `price` what capacity, lots and funds allow; return the shares."""
+        capacity = listing.left if most is None else min(most, listing.left)
+        qty = order.open
+        if capacity < qty:
+            qty = capacity - capacity % listing.lot
+        if qty <= 0:
+            return 0
+        if order.is_buy and not self._affordable(order, qty, price):
+            return 0
+        listing.left -= qty
+        self._trade(listing, order, qty, price)
+        return qty
+
+    def worse(self, listing: Listing, order: LiveOrder, price: int, qty: int, bar: Bar) -> int:
+        """Return `price` after slippage, inside the bar, the limits and the order's own limit."""
+        if self.slippage is None:
+            return price
+        by = self.slippage.worse_by(price, qty, bar, listing.tick)
+        if order.is_buy:
+            most = min(bar.high, listing.limit_up)
+            return max(price, min(price + by, most, order.price or most))
+        least = max(bar.low, listing.limit_down)
+        return min(price, max(price - by, least, order.price or least))
+
+    def finish(self, order: LiveOrder, status: Status, at_ms: int, code: str = "") -> None:
+        """End `order`; what it held back is free again."""
+        order.status = status
+        order.code = code
+        self.live.pop(order.number, None)
+        self.account.release(order.number, order.reserve, order.symbol)
+        if status is Status.CANCELED:
+            self.log(EventKind.CANCELED, order, order.open, 0, code=code, at_ms=at_ms)
+        elif status is Status.EXPIRED:
+            self.log(EventKind.EXPIRED, order, order.open, 0, code=code, at_ms=at_ms)
+
+    def log(
+        self,
+        kind: EventKind,
+        order: LiveOrder,
+        qty: int,
+        price: int,
+        *,
+        fees: tuple[int, int, int] = _NO_FEES,
+        code: str = "",
+        at_ms: int = -1,
+    ) -> None:
+        """Append an event."""
+        self.events.append(
+            Event(
+                self.next_event,
+                self.day,
+                self.now_ms if at_ms < 0 else at_ms,
+                kind,
+                order.number,
+                order.symbol,
+                order.side,
+                qty,
+                price,
+                fees,
+                code,
+            )
+        )
+        self.next_event += 1
+
+    def take_events(self) -> list[Event]:
+        """Return the events since the last call, and forget them."""
+        taken, self.events = self.events, []
+        return taken
+
+    def listing(self, symbol: str) -> Listing:
+        """Return a security, or raise ConfigInvalid SYMBOL_UNKNOWN."""
+        found = self.listings.get(symbol)
+        if found is None:
+            raise ConfigInvalid(
+                "SYMBOL_UNKNOWN",
+                f"{symbol!r} is not among the {len(self.listings)} securities of this exchange",
+            )
+        return found
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _advance(self, at_ms: int) -> None:
+        if not self.is_open:
+            raise ConfigInvalid("DAY_ORDER", "no day is open")
+        if at_ms < self.now_ms:
+            raise ConfigInvalid(
+                "TIME_ORDER",
+                f"a request at {at_ms} ms comes after what happened at {self.now_ms} ms",
+                remedy="bring bars and requests in the order of time",
+            )
+        self.now_ms = at_ms
+
+    def _serve(self, listing: Listing, bar: Bar) -> None:
+        """Serve resting orders by one bar; cancels that had arrived before it come first."""
+        start, end = bar[0], bar[1]
+        for order in listing.resting:
+            if 0 <= order.cancel_ms <= start:
+                self.finish(order, Status.CANCELED, order.cancel_ms)
+        if bar[6] and not listing.suspended:
+            self.policy.match(self, listing, bar)
+        else:
+            self._end_market_orders(listing, end)
+        for order in listing.resting:
+            if order.status is Status.LIVE and 0 <= order.cancel_ms <= end:
+                self.finish(order, Status.CANCELED, order.cancel_ms)
+        listing.resting = [order for order in listing.resting if order.status is Status.LIVE]
+
+    def _end_market_orders(self, listing: Listing, at_ms: int) -> None:
+        """Cancel market orders: they do not wait for somebody to trade with."""
+        for order in listing.resting:
+            if order.status is Status.LIVE and order.kind is not OrderType.LIMIT:
+                self.finish(order, Status.CANCELED, at_ms, NO_VOLUME)
+
+    def _trade(self, listing: Listing, order: LiveOrder, qty: int, price: int) -> None:
+        amount = qty * price
+        terms = self.fees
+        order.open -= qty
+        order.amount += amount
+        total = order.amount
+        commission, transfer = terms.commission(total), terms.transfer(total)
+        duty = 0 if order.is_buy else terms.stamp_duty(total)
+        fees = (
+            commission - order.commission,
+            duty - order.stamp_duty,
+            transfer - order.transfer_fee,
+        )
+        order.commission, order.stamp_duty, order.transfer_fee = commission, duty, transfer
+        account = self.account
+        if order.is_buy:
+            keep = 0
+            if order.open:
+                unpaid = order.fee_bound - commission - transfer
+                keep = order.open * order.reserve_price + max(unpaid, 0)
+                keep = min(keep, order.reserve.cash)
+            account.buy(
+                order.number,
+                order.reserve,
+                order.symbol,
+                qty,
+                amount,
+                fees,
+                settled=not listing.t_plus_one,
+                keep=keep,
+            )
+        else:
+            account.sell(order.number, order.reserve, order.symbol, qty, amount, fees)
+        self.log(EventKind.TRADED, order, qty, price, fees=fees)
+        if not order.open:
+            order.status = Status.FILLED
+            del self.live[order.number]
+            if order.is_buy and order.reserve.cash:
+                account.release(order.number, order.reserve, order.symbol)
+
+    def _affordable(self, order: LiveOrder, qty: int, price: int) -> bool:
+        """Return whether reserve and free cash pay; only a reserve at the last price may not."""
+        if price <= order.reserve_price:
+            return True
+        total = order.amount + qty * price
+        due = qty * price + self.fees.buy_bound(total) - order.commission - order.transfer_fee
+        return due <= order.reserve.cash + self.account.cash_free
+
+    def _refusal(self, listing: Listing, order: LiveOrder) -> _Refusal | None:
+        if listing.suspended:
+            return (OTHER, "suspended")
+        is_market = order.kind is not OrderType.LIMIT
+        return (
+            self._out_of_hours(listing.terms, order, is_market=is_market)
+            or _bad_price(listing, order, is_market=is_market)
+            or self._bad_quantity(listing.terms, order, is_market=is_market)
+            or self.policy.refuse(listing, order)
+        )
+
+    def _out_of_hours(
+        self, terms: SecurityTerms, order: LiveOrder, *, is_market: bool
+    ) -> _Refusal | None:
+        hours = self.terms.hours
+        if hours is None:
+            return None
+        permit = hours.may_place(order.placed_ms, terms, is_market=is_market)
+        if permit is Permit.REFUSED:
+            return (SESSION, hours.phase(order.placed_ms).value)
+        if permit is Permit.QUEUED:
+            order.active_ms = max(order.active_ms, hours.continuous_ms)
+        return None
+
+    def _bad_quantity(
+        self, terms: SecurityTerms, order: LiveOrder, *, is_market: bool
+    ) -> _Refusal | None:
+        qty = order.qty
+        most = terms.max_market_qty if is_market else terms.max_limit_qty
+        if qty <= 0 or qty > most:
+            return (OTHER, f"{qty} shares are not between 1 and {most}")
+        step, least = terms.step, terms.min_buy
+        if order.is_buy:
+            if qty < least or (qty - least) % step:
+                return (OTHER, f"a buy is for {least} shares and steps of {step}, not {qty}")
+            return None
+        sellable = self.account.sellable(order.symbol)
+        if qty > sellable:
+            return (POSITION, f"{qty} of {sellable} sellable shares")
+        if sellable < least:
+            odd = qty != sellable
+        elif step < least:
+            odd = qty < least
+        else:
+            odd = qty % step not in (0, sellable % step)
+        return (OTHER, f"odd lot: {qty} of {sellable} sellable shares") if odd else None
+
+    def _reserve(self, listing: Listing, order: LiveOrder) -> _Refusal | None:
+        number, reserve = order.number, order.reserve
+        if not order.is_buy:
+            if self.account.freeze_shares(number, reserve, order.symbol, order.qty):
+                return None
+            return (POSITION, f"{order.qty} shares are not sellable")
+        price = order.price or self._market_reserve(listing)
+        if not price:
+            return (OTHER, "no price to reserve cash at")
+        amount = order.qty * price
+        order.reserve_price = price
+        order.fee_bound = self.fees.buy_bound(amount)
+        if self.account.freeze_cash(number, reserve, amount + order.fee_bound):
+            return None
+        needed = yuan(amount + order.fee_bound)
+        return (FUNDS, f"{needed} needed, {yuan(self.account.cash_free)} free")
+
+    def _market_reserve(self, listing: Listing) -> int:
+        bar = listing.bar
+        if self.terms.freeze_market_at_close or listing.limit_up == NO_LIMIT_UP:
+            return 0 if bar is None else bar.close
+        return listing.limit_up
+
+
+def _bad_price(listing: Listing, order: LiveOrder, *, is_market: bool) -> _Refusal | None:
+    price, exchange = order.price, listing.exchange
+    if is_market:
+        if order.kind not in ORDER_TYPES[exchange]:
+            return (OTHER, f"{exchange} has no {order.kind} orders")
+        if price and exchange not in PROTECTED:
+            return (OTHER, f"{exchange} has no protective price")
+    elif price <= 0:
+        return (OTHER, "a limit order needs a price")
+    if price % listing.tick:
+        return (OTHER, f"price {yuan(price)} is not on the tick {yuan(listing.tick)}")
+    if price and not listing.limit_down <= price <= listing.limit_up:
+        return (PRICE_LIMIT, f"price {yuan(price)} is outside the limits")
+    return None

@@ -1,0 +1,225 @@
+"""What the exchange's matching is told: securities, days, bars, and what it answers: events.
+
+Owns the plain shapes of the matching room and the order types each exchange has (market-rules.md
+§5). Must never compute a rule. Tests: tests/unit/domain/matching.
+
+Moments are milliseconds of the day in Shanghai (0 to 86,400,000); prices are units; quantities are
+shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import NamedTuple
+
+from caopan.domain.accounting.trading_account import Reserve
+from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.orders.order import Side
+
+NO_LIMIT_UP = 1 << 62
+"""Stands for "no upper limit"; the lower one is 0 then."""
+
+OPENING_PRINT_MS = 33_900_000
+"""9:25:00, when the opening auction's price is fixed."""
+CONTINUOUS_MS = 34_200_000
+"""9:30:00."""
+CLOSE_MS = 54_000_000
+"""15:00:00, when the closing auction's price is fixed."""
+
+
+class OrderType(StrEnum):
+    """Order types as the exchanges have them."""
+
+    LIMIT = "limit"
+    BEST5_CANCEL = "best5_cancel"
+    """最优五档即时成交剩余撤销."""
+    BEST5_LIMIT = "best5_limit"
+    """最优五档即时成交剩余转限价."""
+    OPPOSITE_BEST = "opposite_best"
+    """对手方最优: a limit order at the best price of the other side."""
+    OWN_BEST = "own_best"
+    """本方最优: a limit order at the best price of its own side."""
+    IOC = "ioc"
+    """即时成交剩余撤销, all levels."""
+    FOK = "fok"
+    """全额成交或撤销."""
+
+
+_EVERYWHERE = {
+    OrderType.LIMIT,
+    OrderType.BEST5_CANCEL,
+    OrderType.OPPOSITE_BEST,
+    OrderType.OWN_BEST,
+}
+ORDER_TYPES: dict[Exchange, frozenset[OrderType]] = {
+    Exchange.SH: frozenset({*_EVERYWHERE, OrderType.BEST5_LIMIT}),
+    Exchange.SZ: frozenset({*_EVERYWHERE, OrderType.IOC, OrderType.FOK}),
+    Exchange.BJ: frozenset({*_EVERYWHERE, OrderType.BEST5_LIMIT}),
+}
+"""Which exchange takes which type (market-rules.md §5)."""
+PROTECTED = frozenset({Exchange.SH, Exchange.BJ})
+"""Exchanges where a market order may carry a protective price (保护限价)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityTerms:
+    """What holds for a security until it is told otherwise. Tick in units, quantities in shares."""
+
+    symbol: str
+    exchange: Exchange
+    board: Board
+    tick: int
+    lot: int
+    min_buy: int
+    step: int
+    max_limit_qty: int
+    max_market_qty: int
+    t_plus_one: bool = True
+
+
+class DayQuote(NamedTuple):
+    """What is known of a security before the open; None for a limit that does not apply."""
+
+    symbol: str
+    pre_close: int
+    limit_up: int | None
+    limit_down: int | None
+    suspended: bool = False
+
+
+class Bar(NamedTuple):
+    """One finished bar. A print of a tick file is a bar whose start is its end."""
+
+    start_ms: int
+    """The first bar of a day that holds the opening auction's print starts at 9:25."""
+    end_ms: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+
+
+class Status(StrEnum):
+    """Where an order stands."""
+
+    LIVE = "live"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+
+class EventKind(StrEnum):
+    """What the exchange says happened."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    TRADED = "traded"
+    CANCEL_TAKEN = "cancel_taken"
+    CANCEL_REFUSED = "cancel_refused"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+class Event(NamedTuple):
+    """One entry of the exchange's log; `price` and fees in units, 0 where there is none."""
+
+    seq: int
+    day: date
+    at_ms: int
+    kind: EventKind
+    order: int
+    symbol: str
+    side: Side
+    qty: int
+    price: int
+    fees: tuple[int, int, int]
+    code: str
+
+    def line(self) -> str:
+        """Return the event as one line of text, the same for the same event, always."""
+        return (
+            f"{self.seq} {self.day.isoformat()} {self.at_ms} {self.kind} {self.order} "
+            f"{self.symbol} {self.side} {self.qty} {self.price} "
+            f"{self.fees[0]},{self.fees[1]},{self.fees[2]} {self.code or '-'}"
+        )
+
+
+@dataclass(slots=True, eq=False)
+class LiveOrder:
+    """One order at the exchange; `open` is what may still trade."""
+
+    number: int
+    symbol: str
+    side: Side
+    is_buy: bool
+    kind: OrderType
+    price: int
+    """The limit; of a market order its protective price, 0 where it has none."""
+    qty: int
+    open: int
+    placed_ms: int
+    active_ms: int
+    tag: str
+    reserve_price: int = 0
+    fee_bound: int = 0
+    amount: int = 0
+    commission: int = 0
+    stamp_duty: int = 0
+    transfer_fee: int = 0
+    cancel_ms: int = -1
+    """When a cancel on its way arrives; -1 where none is."""
+    queue_ahead: int = -1
+    """Shares before it at its price; -1 while it has not joined a queue."""
+    status: Status = Status.LIVE
+    code: str = ""
+    reserve: Reserve = field(default_factory=Reserve)
+
+    @property
+    def filled(self) -> int:
+        """Return the shares traded."""
+        return self.qty - self.open
+
+
+class Listing:
+    """One security on the exchange's floor today."""
+
+    __slots__ = (
+        "bar",
+        "bars_today",
+        "exchange",
+        "left",
+        "limit_down",
+        "limit_up",
+        "lot",
+        "pre_close",
+        "resting",
+        "suspended",
+        "symbol",
+        "t_plus_one",
+        "terms",
+        "tick",
+    )
+
+    def __init__(self, terms: SecurityTerms) -> None:
+        """Stand without a day: nothing is taken until `DayQuote` comes."""
+        self.terms = terms
+        self.symbol = terms.symbol
+        self.tick = terms.tick
+        self.lot = terms.lot
+        self.exchange = terms.exchange
+        self.t_plus_one = terms.t_plus_one
+        self.pre_close = 0
+        self.limit_up = NO_LIMIT_UP
+        self.limit_down = 0
+        self.suspended = True
+        self.bar: Bar | None = None
+        """The last finished bar of today."""
+        self.left = 0
+        """What of the last bar's volume may still be taken, in shares."""
+        self.bars_today = 0
+        self.resting: list[LiveOrder] = []
+        """In order of arrival."""
