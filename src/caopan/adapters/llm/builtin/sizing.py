@@ -18,6 +18,8 @@ _CAP = Decimal("0.12")
 """Largest share of NAV that a trader puts into one symbol."""
 _STOP_DAYS = Decimal(4)
 """Stops lie this many usual days' moves below the price."""
+_MOST_ACTIONS = 40
+"""As many as one decision may hold; sales come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,15 @@ def buy(
     price = on_tick(candidate.last * (1 + chase), candidate.rules)
     wanted = budget.nav * min(_DAILY_RISK / vol, _CAP)
     money = min(wanted, budget.cash)
-    qty = int(money / price)
+    qty = min(int(money / price), candidate.rules["max_order_qty"])
+    tick = Decimal(candidate.rules["tick_size"])
     least, step = candidate.rules["min_buy_qty"], candidate.rules["qty_step"]
-    if money * 2 < wanted or qty < least:
+    # Nor if no stop fits below the price.
+    if money * 2 < wanted or qty < least or price <= tick:
         return None
     qty -= (qty - least) % step
     budget.cash -= price * qty
-    stop = price * (1 - _STOP_DAYS * vol)
+    stop = on_tick(price * (1 - _STOP_DAYS * vol), candidate.rules)
     return {
         "type": "place_order",
         "symbol": candidate.symbol,
@@ -87,7 +91,7 @@ def buy(
         "qty": qty,
         "tif": "day",
         "exit_plan": {
-            "stop_price": str(max(on_tick(stop, candidate.rules), Decimal("0.01"))),
+            "stop_price": str(max(min(stop, price - tick), tick)),
             "time_stop_days": 40,
         },
         "intent": _intent(why, evidence, candidate),
@@ -102,7 +106,7 @@ def sell(candidate: Candidate, qty: int, chase: Decimal, why: str, evidence: str
         "side": "sell",
         "order_type": "limit",
         "price": str(on_tick(candidate.last * (1 - chase), candidate.rules)),
-        "qty": qty,
+        "qty": min(qty, candidate.rules["max_order_qty"]),
         "tif": "day",
         "intent": _intent(why, evidence, candidate),
     }
@@ -124,7 +128,7 @@ def answer(
 ) -> str:
     """Return the decision as the JSON text a model would send."""
     account = observation["account"]
-    chosen = list(actions) or [
+    chosen = list(actions[:_MOST_ACTIONS]) or [
         {
             "type": "no_op",
             "intent": {"rationale": "nothing to do", "confidence": 0.5, "evidence": []},
