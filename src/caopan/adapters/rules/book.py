@@ -7,7 +7,7 @@ set with a value of its own making. Tests: tests/unit/adapters/rules.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -17,8 +17,13 @@ from typing import Any, cast
 import marina_rules  # pyright: ignore[reportMissingTypeStubs]  # it ships no type marker
 
 from caopan.adapters.rules import own_rows
+from caopan.domain.accounting.dividend_tax import DividendTaxTable
 from caopan.domain.accounting.fees import FeeKind, FeeRow, FeeTable
+from caopan.domain.market.dated import DatedRow
+from caopan.domain.market.halts import HaltTable
+from caopan.domain.market.order_types import OrderTypeTable
 from caopan.domain.market.phases import PhaseTable, SessionRow
+from caopan.domain.market.price_cage import CageTable
 from caopan.domain.market.price_limits import (
     LimitRounding,
     LimitRow,
@@ -29,8 +34,10 @@ from caopan.domain.market.price_limits import (
     TickRow,
 )
 from caopan.domain.market.quantity import QuantityTable
-from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.market.reference import Board, Exchange, FundKind, Instrument
 from caopan.domain.market.rules import MarketRules
+from caopan.domain.market.settlement import SettlementRow, SettlementTable
+from caopan.domain.market.surveillance import SurveillanceTable
 from caopan.kernel.canonical import sha256_hex
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import units
@@ -59,8 +66,27 @@ _STATES: Mapping[str, tuple[Board, LimitState]] = {
     "ipo_day1_bse": (Board.BSE, LimitState.LISTING_DAY),
     "delisting_bse": (Board.BSE, LimitState.DELISTING),
     "delisting_day1_bse": (Board.BSE, LimitState.DELISTING_DAY),
+    "etf": (Board.ETF, LimitState.NORMAL),
+    "etf_20pct": (Board.ETF20, LimitState.NORMAL),
+    "reits": (Board.REIT, LimitState.NORMAL),
+    "reits_day1": (Board.REIT, LimitState.LISTING_DAY),
+    "convertible": (Board.CONVERTIBLE, LimitState.NORMAL),
+    "convertible_day1": (Board.CONVERTIBLE, LimitState.LISTING_DAY),
 }
-"""Scopes of shares; funds, bonds and B shares come with their instruments."""
+"""Scopes as boards and states; B shares are not traded here."""
+
+_INSTRUMENTS = {"stock": Instrument.STOCK, "etf": Instrument.FUND}
+
+_SETTLEMENT: Mapping[str, tuple[Instrument, FundKind | None]] = {
+    "stock": (Instrument.STOCK, None),
+    "etf": (Instrument.FUND, FundKind.EQUITY),
+    "etf_bond": (Instrument.FUND, FundKind.BOND),
+    "etf_money": (Instrument.FUND, FundKind.MONEY),
+    "etf_gold": (Instrument.FUND, FundKind.GOLD),
+    "etf_crossborder": (Instrument.FUND, FundKind.CROSSBORDER),
+    "etf_commodity": (Instrument.FUND, FundKind.COMMODITY),
+}
+"""Scopes of settlement; funds of 20 % hold shares and settle as equity funds do."""
 
 _FEES = {
     "stamp_duty_sell": FeeKind.STAMP_DUTY_SELL,
@@ -85,6 +111,7 @@ class RuleBook:
 
     market: MarketRules
     fees: FeeTable
+    dividend_tax: DividendTaxTable
 
 
 @lru_cache(maxsize=1)
@@ -105,7 +132,7 @@ def load_rules() -> RuleBook:
             remedy="install the pinned version of marina-rules",
         ) from error
     limits = PriceLimitTable(
-        limits=(row for record in records for row in _limit_rows(record)),
+        limits=(*own_rows.LIMITS, *(row for r in records for row in _limit_rows(r))),
         rounding=(*own_rows.ROUNDING, *(row for r in records for row in _rounding_rows(r))),
         ticks=(*own_rows.TICKS, *(row for r in records for row in _tick_rows(r))),
         one_tick=(*own_rows.ONE_TICK, *(row for r in records for row in _one_tick_rows(r))),
@@ -114,34 +141,52 @@ def load_rules() -> RuleBook:
         sessions=(*own_rows.SESSIONS, *(row for r in records for row in _session_rows(r))),
         after_hours=own_rows.AFTER_HOURS,
         gaps=own_rows.AUCTION_GAPS,
+        intake=own_rows.AFTER_HOURS_INTAKE,
     )
     return RuleBook(
         market=MarketRules(
             limits=limits,
-            quantities=QuantityTable(own_rows.QUANTITIES),
+            quantities=QuantityTable(own_rows.QUANTITIES, own_rows.DAILY_BUY_CAPS),
             phases=phases,
+            cages=CageTable(own_rows.CAGES),
+            halts=HaltTable(own_rows.HALTS, own_rows.AUCTION_RANGES),
+            order_types=OrderTypeTable(own_rows.ORDER_TYPES),
+            settlement=SettlementTable(
+                (*own_rows.SETTLEMENT, *(row for r in records for row in _settlement_rows(r)))
+            ),
+            surveillance=SurveillanceTable(own_rows.SURVEILLANCE),
             citation=f"{citation}; own rows sha256:{_own_digest()[:16]}",
         ),
         fees=FeeTable((*own_rows.FEES, *(row for r in records for row in _fee_rows(r)))),
+        dividend_tax=DividendTaxTable(own_rows.DIVIDEND_TAX),
     )
 
 
 def _own_digest() -> str:
-    rows = (
-        *own_rows.ROUNDING,
-        *own_rows.TICKS,
-        *own_rows.ONE_TICK,
-        *own_rows.QUANTITIES,
-        *own_rows.SESSIONS,
-        *own_rows.AFTER_HOURS,
-        *own_rows.AUCTION_GAPS,
-        *own_rows.FEES,
-    )
-    return sha256_hex("\n".join(repr(row) for row in rows).encode())
+    rows = (row for table in own_tables().values() for row in table)
+    return sha256_hex("\n".join(_written(row) for row in rows).encode())
+
+
+def own_tables() -> dict[str, tuple[DatedRow, ...]]:
+    """Return our own tables by name, in the order they are written."""
+    tables = cast("Mapping[str, tuple[DatedRow, ...]]", vars(own_rows))
+    return {
+        name: table for name, table in tables.items() if name.isupper() and not name.startswith("_")
+    }
+
+
+def _written(row: DatedRow) -> str:
+    values = [(field.name, getattr(row, field.name)) for field in fields(row)]
+    # A set has no order of its own.
+    return repr([(name, _sorted(value)) for name, value in values])
+
+
+def _sorted(value: object) -> object:
+    return sorted(cast("frozenset[str]", value)) if isinstance(value, frozenset) else value
 
 
 def _limit_rows(record: marina_rules.Record) -> Iterator[LimitRow]:
-    if record.rule != "price_limit_pct":
+    if record.rule not in {"price_limit_pct", "price_limit_pct_of_issue_price"}:
         return
     for board, state in _boards(record.scope):
         up, down = _band(record)
@@ -199,11 +244,13 @@ def _rounding_rows(record: marina_rules.Record) -> Iterator[RoundingRow]:
 
 
 def _tick_rows(record: marina_rules.Record) -> Iterator[TickRow]:
-    if record.rule != "tick_size" or record.scope != "stock":
+    instrument = _INSTRUMENTS.get(record.scope)
+    if record.rule != "tick_size" or instrument is None:
         return
     for exchange in _exchanges(record):
         yield TickRow(
             exchange=exchange,
+            instrument=instrument,
             tick_size=units(str(record.value)),
             **_dates(record),
             **_origin(record),
@@ -235,14 +282,31 @@ def _one_tick_rows(record: marina_rules.Record) -> Iterator[OneTickRow]:
 
 
 def _session_rows(record: marina_rules.Record) -> Iterator[SessionRow]:
-    if record.rule != "session_schedule" or record.scope != "stock":
+    instrument = _INSTRUMENTS.get(record.scope)
+    if record.rule != "session_schedule" or instrument is None:
         return
     if record.value not in (_HOURS, _HOURS_NO_CLOSE_CALL):
         raise _unreadable(record)
     for exchange in _exchanges(record):
         yield SessionRow(
             exchange=exchange,
+            instrument=instrument,
             closing_auction=record.value == _HOURS,
+            **_dates(record),
+            **_origin(record),
+        )
+
+
+def _settlement_rows(record: marina_rules.Record) -> Iterator[SettlementRow]:
+    if record.rule != "min_holding_days" or record.scope not in _SETTLEMENT:
+        return
+    instrument, fund_kind = _SETTLEMENT[record.scope]
+    for exchange in _exchanges(record):
+        yield SettlementRow(
+            exchange=exchange,
+            instrument=instrument,
+            fund_kind=fund_kind,
+            holding_days=int(record.value),
             **_dates(record),
             **_origin(record),
         )

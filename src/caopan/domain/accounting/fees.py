@@ -18,7 +18,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from caopan.domain.market.dated import DatedRow, require
-from caopan.domain.market.reference import Exchange
+from caopan.domain.market.reference import Exchange, Instrument
 from caopan.domain.orders.order import Side
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import UNITS_PER_FEN, rate, ratio_half_up, units, yuan
@@ -43,6 +43,7 @@ class FeeRow(DatedRow):
     """One rate on the amount traded."""
 
     exchange: Exchange
+    instrument: Instrument = Instrument.STOCK
     kind: FeeKind
     rate: Fraction
 
@@ -57,22 +58,32 @@ class FeeTable:
     __slots__ = ("_known", "_rows")
 
     def __init__(self, rows: Iterable[FeeRow]) -> None:
-        self._rows: dict[tuple[Exchange, FeeKind], list[FeeRow]] = {}
+        self._rows: dict[tuple[Exchange, Instrument, FeeKind], list[FeeRow]] = {}
         for row in rows:
-            self._rows.setdefault((row.exchange, row.kind), []).append(row)
-        self._known: dict[tuple[Exchange, FeeKind, date], Fraction] = {}
+            self._rows.setdefault((row.exchange, row.instrument, row.kind), []).append(row)
+        self._known: dict[tuple[Exchange, Instrument, FeeKind, date], FeeRow] = {}
 
-    def rate(self, exchange: Exchange, kind: FeeKind, day: date) -> Fraction:
-        """Return the rate in force.
+    def rate(
+        self,
+        exchange: Exchange,
+        kind: FeeKind,
+        day: date,
+        instrument: Instrument = Instrument.STOCK,
+    ) -> Fraction:
+        """Return the rate in force. Raises as `row`."""
+        return self.row(exchange, kind, day, instrument).rate
+
+    def row(self, exchange: Exchange, kind: FeeKind, day: date, instrument: Instrument) -> FeeRow:
+        """Return the row that gives the rate in force.
 
         Raises:
             Denied: RISK_RULES_UNKNOWN if the table does not cover the day, DATA_RULES_MISMATCH if
                 its rows contradict each other; nothing is charged or booked then.
         """
-        key = (exchange, kind, day)
+        key = (exchange, instrument, kind, day)
         if key not in self._known:
-            rows = self._rows.get((exchange, kind), [])
-            self._known[key] = require(rows, day, f"{kind} on {exchange}").rate
+            rows = self._rows.get((exchange, instrument, kind), [])
+            self._known[key] = require(rows, day, f"{kind} of a {instrument} on {exchange}")
         return self._known[key]
 
 
@@ -139,7 +150,12 @@ NO_FEES = Fees()
 
 
 def order_fees(
-    schedule: FeeSchedule, side: Side, amount: int, day: date, exchange: Exchange
+    schedule: FeeSchedule,
+    side: Side,
+    amount: int,
+    day: date,
+    exchange: Exchange,
+    instrument: Instrument = Instrument.STOCK,
 ) -> Fees:
     """Return the fees of an order whose fills so far amount to `amount` units.
 
@@ -155,37 +171,71 @@ def order_fees(
     table = schedule.table
     duty = 0
     if side is Side.SELL:
-        duty = _fen(amount, table.rate(exchange, FeeKind.STAMP_DUTY_SELL, day))
+        duty = _fen(amount, table.rate(exchange, FeeKind.STAMP_DUTY_SELL, day, instrument))
     return Fees(
         commission=max(_fen(amount, schedule.commission_rate), schedule.commission_min),
         stamp_duty=duty,
-        transfer_fee=_fen(amount, table.rate(exchange, FeeKind.TRANSFER_FEE, day)),
+        transfer_fee=_fen(amount, table.rate(exchange, FeeKind.TRANSFER_FEE, day, instrument)),
     )
 
 
 def upper_bound(
-    schedule: FeeSchedule, qty: int, limit_price: int, day: date, exchange: Exchange
+    schedule: FeeSchedule,
+    qty: int,
+    limit_price: int,
+    day: date,
+    exchange: Exchange,
+    instrument: Instrument = Instrument.STOCK,
 ) -> int:
-    """Return the units of cash a buy limit order can cost at most: amount and fees at its limit.
+    """Return the units of cash a buy order can cost at most: amount and fees at its limit.
 
-    Fees grow with the amount, so no sequence of fills at or below the limit costs more.
+    Fees grow with the amount, so no sequence of fills at or below the limit costs more. A market
+    order costs at most its protective price, else the day's limit-up: give that as `limit_price`.
 
     Raises:
         Denied: as `order_fees`.
     """
     amount = qty * limit_price
-    return amount + order_fees(schedule, Side.BUY, amount, day, exchange).total
+    return amount + order_fees(schedule, Side.BUY, amount, day, exchange, instrument).total
 
 
-def contained_fees(table: FeeTable, amount: int, day: date, exchange: Exchange) -> tuple[int, int]:
+def check_commission_floor(
+    schedule: FeeSchedule, day: date, exchange: Exchange, instrument: Instrument = Instrument.STOCK
+) -> None:
+    """Refuse a commission below the handling and regulatory fees it contains (证监发〔2002〕21号).
+
+    Raises:
+        ConfigInvalid: FEES_INVALID naming both rates.
+        Denied: as `FeeTable.row`.
+    """
+    kinds = (FeeKind.HANDLING_FEE, FeeKind.REGULATORY_FEE)
+    floor = sum(
+        (schedule.table.rate(exchange, kind, day, instrument) for kind in kinds), Fraction()
+    )
+    if schedule.commission_rate < floor:
+        raise ConfigInvalid(
+            "FEES_INVALID",
+            f"commission_rate {float(schedule.commission_rate):.7f} is below the fees it contains,"
+            f" {float(floor):.7f}",
+            remedy="write the whole commission (全佣), handling and regulatory fee included",
+        )
+
+
+def contained_fees(
+    table: FeeTable,
+    amount: int,
+    day: date,
+    exchange: Exchange,
+    instrument: Instrument = Instrument.STOCK,
+) -> tuple[int, int]:
     """Return the handling and the regulatory fee (units) that the commission on `amount` contains.
 
     Raises:
         Denied: as `FeeTable.rate`.
     """
     return (
-        _fen(amount, table.rate(exchange, FeeKind.HANDLING_FEE, day)),
-        _fen(amount, table.rate(exchange, FeeKind.REGULATORY_FEE, day)),
+        _fen(amount, table.rate(exchange, FeeKind.HANDLING_FEE, day, instrument)),
+        _fen(amount, table.rate(exchange, FeeKind.REGULATORY_FEE, day, instrument)),
     )
 
 

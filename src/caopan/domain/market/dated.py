@@ -27,7 +27,7 @@ class DatedRow:
     source: str
     """Where the rule is written: a record id of a cited data set, or our own rules table."""
     confidence: str
-    """verified, single-source, V, V2, M or U (see dated_rows.py)."""
+    """verified, single-source, V, V2, M or U (see adapters/rules/own_rows.py)."""
 
     def in_force(self, day: date) -> bool:
         """Return whether the row holds on `day`."""

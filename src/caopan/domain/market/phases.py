@@ -7,7 +7,7 @@ tests/unit/domain/market/test_phases.py.
 Times (market-rules.md §4, Asia/Shanghai): opening auction 9:15-9:25 (no cancels from 9:20),
 continuous 9:30-11:30 and 13:00-14:57, closing auction 14:57-15:00 (no cancels), fixed-price trading
 after hours 15:05-15:30. Shenzhen has the closing auction since 2006-07-01, Shanghai's shares since
-2018-08-20; before, Shanghai traded continuously to 15:00.
+2018-08-20 and its funds since 2026-07-06; before, they traded continuously to 15:00.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import date, datetime, time, timedelta
 from enum import StrEnum
 
 from caopan.domain.market.dated import DatedRow, find, require
-from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.market.reference import Board, Exchange, Instrument
 from caopan.kernel.clock import at_shanghai, shanghai
 
 
@@ -68,9 +68,10 @@ class PhaseWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow(DatedRow):
-    """Whether an exchange's shares close by auction; None of its days lies before the first row."""
+    """Whether a kind of security closes by auction; before the first row its hours are unknown."""
 
     exchange: Exchange
+    instrument: Instrument
     closing_auction: bool
 
     def value(self) -> object:
@@ -80,7 +81,7 @@ class SessionRow(DatedRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfterHoursRow(DatedRow):
-    """A board whose shares trade at the close after hours."""
+    """A board whose securities trade at the close after hours."""
 
     exchange: Exchange
     board: Board
@@ -88,6 +89,18 @@ class AfterHoursRow(DatedRow):
     def value(self) -> object:
         """Return True: the row's presence is what it says."""
         return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterHoursIntakeRow(DatedRow):
+    """From which phase of the day an exchange takes in orders at the close."""
+
+    exchange: Exchange
+    begins: Phase
+
+    def value(self) -> object:
+        """Return the phase."""
+        return self.begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,29 +132,36 @@ _DAY: tuple[tuple[Phase, time], ...] = (
 _AUCTIONS = frozenset({Phase.OPEN_AUCTION, Phase.OPEN_AUCTION_NO_CANCEL, Phase.CLOSING_AUCTION})
 _CONTINUOUS = frozenset({Phase.CONTINUOUS_AM, Phase.CONTINUOUS_PM})
 _CANCELABLE = frozenset({Phase.OPEN_AUCTION, *_CONTINUOUS})
-_AFTER_HOURS_INTAKE = frozenset(
-    {*_CONTINUOUS, Phase.CLOSING_AUCTION, Phase.POST_CLOSE_GAP, Phase.AFTER_HOURS_FIXED}
-)
+_NO_INTAKE = frozenset({Phase.MIDDAY_BREAK, Phase.CLOSED, Phase.NON_TRADING_DAY})
+_ORDER = {phase: number for number, (phase, _) in enumerate(_DAY)}
 
 
 class PhaseTable:
     """The phases of each exchange, by date."""
 
-    __slots__ = ("_after_hours", "_gaps", "_sessions", "_windows")
+    __slots__ = ("_after_hours", "_gaps", "_intake", "_sessions", "_windows")
 
     def __init__(
         self,
         sessions: Iterable[SessionRow],
         after_hours: Iterable[AfterHoursRow],
         gaps: Iterable[GapRow],
+        intake: Iterable[AfterHoursIntakeRow],
     ) -> None:
         self._sessions = tuple(sessions)
         self._after_hours = tuple(after_hours)
         self._gaps = tuple(gaps)
+        self._intake = tuple(intake)
         # Asked several times for every order of a day.
-        self._windows: dict[tuple[Exchange, date], tuple[PhaseWindow, ...]] = {}
+        self._windows: dict[tuple[Exchange, Instrument, date], tuple[PhaseWindow, ...]] = {}
 
-    def windows(self, day: date, *, exchange: Exchange = Exchange.SH) -> tuple[PhaseWindow, ...]:
+    def windows(
+        self,
+        day: date,
+        *,
+        exchange: Exchange = Exchange.SH,
+        instrument: Instrument = Instrument.STOCK,
+    ) -> tuple[PhaseWindow, ...]:
         """Return the phases of the session `day` in order; together they fill the whole day.
 
         Since 2018-08-20 all exchanges keep the same hours, so the clock of the market is
@@ -150,13 +170,19 @@ class PhaseTable:
         Raises:
             Denied: RISK_RULES_UNKNOWN before the first known schedule of `exchange`.
         """
-        known = self._windows.get((exchange, day))
+        key = (exchange, instrument, day)
+        known = self._windows.get(key)
         if known is None:
-            known = self._windows[exchange, day] = self._resolve(day, exchange)
+            known = self._windows[key] = self._resolve(day, exchange, instrument)
         return known
 
     def window(
-        self, instant: datetime, *, session: bool, exchange: Exchange = Exchange.SH
+        self,
+        instant: datetime,
+        *,
+        session: bool,
+        exchange: Exchange = Exchange.SH,
+        instrument: Instrument = Instrument.STOCK,
     ) -> PhaseWindow:
         """Return the phase `instant` (aware) lies in; `session` tells whether its day is one.
 
@@ -167,16 +193,21 @@ class PhaseTable:
         if not session:
             start = at_shanghai(day, time(0, 0))
             return PhaseWindow(Phase.NON_TRADING_DAY, start, start + timedelta(days=1))
-        for window in reversed(self.windows(day, exchange=exchange)):
+        for window in reversed(self.windows(day, exchange=exchange, instrument=instrument)):
             if window.start <= instant:
                 return window
         raise AssertionError(instant)  # the first window begins at midnight
 
     def phase_of(
-        self, instant: datetime, *, session: bool, exchange: Exchange = Exchange.SH
+        self,
+        instant: datetime,
+        *,
+        session: bool,
+        exchange: Exchange = Exchange.SH,
+        instrument: Instrument = Instrument.STOCK,
     ) -> Phase:
         """Return the name of `window`."""
-        return self.window(instant, session=session, exchange=exchange).phase
+        return self.window(instant, session=session, exchange=exchange, instrument=instrument).phase
 
     def cancelable_until(
         self, instant: datetime, *, session: bool, exchange: Exchange = Exchange.SH
@@ -191,14 +222,15 @@ class PhaseTable:
         """Return what becomes of a new order of `kind` in `phase` of the session `day`.
 
         Orders reach the exchange only while it takes them in; what a broker keeps before 9:15 is
-        not placed. After-hours orders are taken in from the opening of continuous trading.
+        not placed. Orders at the close are taken in long before it (`AfterHoursIntakeRow`).
 
         Raises:
-            Denied: RISK_RULES_UNKNOWN if the gap before 9:30 is not covered for `exchange`.
+            Denied: RISK_RULES_UNKNOWN if the gap before 9:30, or the taking in of orders at the
+                close, is not covered for `exchange`.
         """
         if kind is OrderKind.AFTER_HOURS_FIXED:
             open_to_board = self.after_hours(exchange, board, day)
-            taken = open_to_board and phase in _AFTER_HOURS_INTAKE
+            taken = open_to_board and self._takes_in(phase, exchange, day)
             return Permit.ACCEPTED if taken else Permit.REFUSED
         if phase in _CONTINUOUS or (phase in _AUCTIONS and kind is OrderKind.LIMIT):
             return Permit.ACCEPTED
@@ -213,26 +245,36 @@ class PhaseTable:
             Denied: RISK_RULES_UNKNOWN as `may_place`.
         """
         if kind is OrderKind.AFTER_HOURS_FIXED:
-            return Permit.ACCEPTED if phase in _AFTER_HOURS_INTAKE else Permit.REFUSED
+            taken = self._takes_in(phase, exchange, day)
+            return Permit.ACCEPTED if taken else Permit.REFUSED
         if phase in _CANCELABLE:
             return Permit.ACCEPTED
         return self._gap(exchange, day) if phase is Phase.AUCTION_GAP else Permit.REFUSED
 
     def after_hours(self, exchange: Exchange, board: Board, day: date) -> bool:
-        """Return whether shares of `board` trade at the close after hours on `day`."""
+        """Return whether securities of `board` trade at the close after hours on `day`."""
         rows = (row for row in self._after_hours if (row.exchange, row.board) == (exchange, board))
         return find(rows, day, f"after-hours trading of {board}") is not None
+
+    def _takes_in(self, phase: Phase, exchange: Exchange, day: date) -> bool:
+        rows = (row for row in self._intake if row.exchange is exchange)
+        row = require(rows, day, f"when {exchange} takes in orders at the close")
+        return phase not in _NO_INTAKE and _ORDER[phase] >= _ORDER[row.begins]
 
     def _gap(self, exchange: Exchange, day: date) -> Permit:
         rows = (row for row in self._gaps if row.exchange is exchange)
         return require(rows, day, f"orders between 9:25 and 9:30 on {exchange}").permit
 
-    def _resolve(self, day: date, exchange: Exchange) -> tuple[PhaseWindow, ...]:
-        row = require(
-            (item for item in self._sessions if item.exchange is exchange),
-            day,
-            f"trading hours of {exchange}",
-        )
+    def session_row(self, day: date, exchange: Exchange, instrument: Instrument) -> SessionRow:
+        """Return the row that gives the hours. Raises as `windows`."""
+        key = (exchange, instrument)
+        rows = (row for row in self._sessions if (row.exchange, row.instrument) == key)
+        return require(rows, day, f"trading hours of a {instrument} on {exchange}")
+
+    def _resolve(
+        self, day: date, exchange: Exchange, instrument: Instrument
+    ) -> tuple[PhaseWindow, ...]:
+        row = self.session_row(day, exchange, instrument)
         phases = [
             (phase, start)
             for phase, start in _DAY

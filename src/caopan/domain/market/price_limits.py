@@ -15,7 +15,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from caopan.domain.market.dated import DatedRow, find, require, unknown
-from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.market.reference import Board, Exchange, Instrument
 from caopan.kernel.money import ratio_half_up
 
 LISTING_WINDOW_DAYS = 5
@@ -35,6 +35,8 @@ class LimitState(StrEnum):
     DELISTING_DAY = "delisting_day"
     """First day of the delisting period (退市整理期)."""
     DELISTING = "delisting"
+    RELISTING_DAY = "relisting_day"
+    """First day of a share listed again after its listing was suspended or ended."""
 
 
 class LimitRounding(StrEnum):
@@ -63,9 +65,10 @@ class LimitRow(DatedRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundingRow(DatedRow):
-    """The rounding of an exchange."""
+    """The rounding of an exchange for one kind of security."""
 
     exchange: Exchange
+    instrument: Instrument = Instrument.STOCK
     rounding: LimitRounding
 
     def value(self) -> object:
@@ -75,9 +78,10 @@ class RoundingRow(DatedRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickRow(DatedRow):
-    """The tick of an exchange's shares, in units."""
+    """The tick of one kind of security, in units."""
 
     exchange: Exchange
+    instrument: Instrument = Instrument.STOCK
     tick_size: int
 
     def value(self) -> object:
@@ -87,7 +91,7 @@ class TickRow(DatedRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneTickRow(DatedRow):
-    """Whether a limit less than one tick from the reference price moves out to one tick.
+    """Whether a share's limit less than one tick from the reference price moves out to one tick.
 
     With `below` set, it is instead that price (units; reached or undershot as `inclusive` tells)
     under which the limits are one tick either way, whatever the percentage gives.
@@ -119,6 +123,8 @@ class LimitCase:
     """The first trading day; needed from the second to the fifth trading day."""
     delisting_day_index: int | None = None
     """1 on the first day of the delisting period; None outside it."""
+    relisted: bool = False
+    """True on the first day of a share listed again (恢复上市, 重新上市)."""
 
 
 class PriceLimits(NamedTuple):
@@ -179,36 +185,51 @@ class PriceLimitTable:
             band = self._bands[case] = self._resolve(case)
         return band
 
-    def tick_size(self, exchange: Exchange, day: date) -> int:
-        """Return the tick of shares on `exchange`, in units. Raises as `limits`."""
-        rows = (row for row in self._ticks if row.exchange is exchange)
-        return require(rows, day, f"tick size on {exchange}").tick_size
+    def tick_size(
+        self, exchange: Exchange, day: date, instrument: Instrument = Instrument.STOCK
+    ) -> int:
+        """Return the tick of a kind of security on `exchange`, in units. Raises as `limits`."""
+        return self.tick_row(exchange, day, instrument).tick_size
+
+    def tick_row(self, exchange: Exchange, day: date, instrument: Instrument) -> TickRow:
+        """Return the row that gives `tick_size`. Raises as `limits`."""
+        key = (exchange, instrument)
+        rows = (row for row in self._ticks if (row.exchange, row.instrument) == key)
+        return require(rows, day, f"tick size of a {instrument} on {exchange}")
 
     def _resolve(self, case: LimitCase) -> Band:
-        row = self._row(case)
-        exchange, day = case.exchange, case.day
-        rounding = require(
-            (item for item in self._rounding if item.exchange is exchange),
-            day,
-            f"rounding of price limits on {exchange}",
-        )
+        row = self.row(case)
+        exchange, day, kind = case.exchange, case.day, case.board.instrument
         return Band(
             up=row.up,
             down=row.down,
             state=row.state,
-            rounding=rounding.rounding,
-            tick_size=self.tick_size(exchange, day),
-            one_tick=self._one_tick_row(exchange, row.state, day),
+            rounding=self.rounding_row(exchange, day, kind).rounding,
+            tick_size=self.tick_size(exchange, day, kind),
+            one_tick=(
+                self._one_tick_row(exchange, row.state, day) if kind is Instrument.STOCK else None
+            ),
             source=row.source,
         )
 
-    def _row(self, case: LimitCase) -> LimitRow:
+    def rounding_row(self, exchange: Exchange, day: date, instrument: Instrument) -> RoundingRow:
+        """Return how limits are rounded on `exchange`. Raises as `limits`."""
+        key = (exchange, instrument)
+        rows = (row for row in self._rounding if (row.exchange, row.instrument) == key)
+        return require(rows, day, f"rounding of the price limits of a {instrument} on {exchange}")
+
+    def row(self, case: LimitCase) -> LimitRow:
+        """Return the percentage that applies to `case`, with its source. Raises as `limits`."""
         if case.delisting_day_index is not None:
             first = case.delisting_day_index == 1
             state = LimitState.DELISTING_DAY if first else LimitState.DELISTING
             return self._required(case, state, case.day)
         index = case.listing_day_index
-        if index is not None and index <= LISTING_WINDOW_DAYS:
+        if case.relisted:
+            return self._required(case, LimitState.RELISTING_DAY, case.day)
+        # A fund's first day is a day like any other.
+        is_fund = case.board.instrument is Instrument.FUND
+        if index is not None and index <= LISTING_WINDOW_DAYS and not is_fund:
             row = self._listing_row(case, index)
             if row is not None:
                 return row

@@ -20,13 +20,55 @@ class Exchange(StrEnum):
     BJ = "BJ"
 
 
+class Instrument(StrEnum):
+    """The kinds of security whose ticks, hours, fees and settlement differ."""
+
+    STOCK = "stock"
+    FUND = "fund"
+    """ETFs and other listed funds (LOF)."""
+    REIT = "reit"
+    CONVERTIBLE = "convertible"
+
+
 class Board(StrEnum):
-    """The boards whose rules differ."""
+    """The boards whose rules differ; funds and bonds count as boards of their own."""
 
     MAIN = "main"
     CHINEXT = "chinext"
     STAR = "star"
     BSE = "bse"
+    ETF = "etf"
+    """Listed funds that may move 10 % a day."""
+    ETF20 = "etf20"
+    """Funds whose holdings are ChiNext or STAR shares only."""
+    REIT = "reit"
+    CONVERTIBLE = "convertible"
+
+    @property
+    def instrument(self) -> Instrument:
+        """Return what kind of security trades on the board."""
+        return _INSTRUMENTS.get(self, Instrument.STOCK)
+
+
+_INSTRUMENTS = {
+    Board.ETF: Instrument.FUND,
+    Board.ETF20: Instrument.FUND,
+    Board.REIT: Instrument.REIT,
+    Board.CONVERTIBLE: Instrument.CONVERTIBLE,
+}
+
+
+class FundKind(StrEnum):
+    """What a fund holds, where its settlement depends on it."""
+
+    EQUITY = "equity"
+    BOND = "bond"
+    MONEY = "money"
+    GOLD = "gold"
+    CROSSBORDER = "crossborder"
+    """Cross-border, its foreign holdings themselves open to same-day trading."""
+    COMMODITY = "commodity"
+    """Commodity futures."""
 
 
 class TradingStatus(StrEnum):

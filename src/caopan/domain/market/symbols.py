@@ -1,7 +1,8 @@
 """Symbols: how a security is named, and which exchange and board its code belongs to.
 
-Owns the code ranges of Shanghai, Shenzhen and Beijing shares. Must never guess: a code outside the
-known ranges is refused. Tests: tests/unit/domain/market/test_symbols.py.
+Owns the code ranges of Shanghai, Shenzhen and Beijing. Must never guess: a code outside the known
+ranges is refused, and what a fund holds is told by whoever knows it, not by its code. Tests:
+tests/unit/domain/market/test_symbols.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.market.reference import Board, Exchange, FundKind, Instrument
 from caopan.kernel.errors import ConfigInvalid
 
 SYMBOL_INVALID = "SYMBOL_INVALID"
@@ -75,6 +76,104 @@ _VENDOR_EXCHANGES = {
     "BSE": Exchange.BJ,
     "BJSE": Exchange.BJ,
 }
+
+
+_FUNDS_AND_BONDS: tuple[tuple[Exchange, str, Board | None], ...] = (
+    (Exchange.SH, "508", Board.REIT),
+    # STAR-market funds: their holdings may move 20 %.
+    (Exchange.SH, "588", Board.ETF20),
+    (Exchange.SH, "589", Board.ETF20),
+    # Other funds: the code does not tell whether 10 % or 20 %.
+    (Exchange.SH, "50", None),
+    (Exchange.SH, "51", None),
+    (Exchange.SH, "52", None),
+    (Exchange.SH, "53", None),
+    (Exchange.SH, "55", None),
+    (Exchange.SH, "56", None),
+    (Exchange.SH, "58", None),
+    (Exchange.SZ, "180", Board.REIT),
+    (Exchange.SZ, "15", None),
+    (Exchange.SZ, "16", None),
+    (Exchange.SZ, "184", None),
+    (Exchange.SH, "110", Board.CONVERTIBLE),
+    (Exchange.SH, "111", Board.CONVERTIBLE),
+    (Exchange.SH, "113", Board.CONVERTIBLE),
+    (Exchange.SH, "118", Board.CONVERTIBLE),
+    (Exchange.SZ, "123", Board.CONVERTIBLE),
+    (Exchange.SZ, "127", Board.CONVERTIBLE),
+    (Exchange.SZ, "128", Board.CONVERTIBLE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """A listing of any kind whose rules are known, with what its code alone does not tell."""
+
+    listing: Listing
+    fund_kind: FundKind | None
+    """None for everything that is no fund, and for a fund whose kind was not given."""
+
+    @property
+    def instrument(self) -> Instrument:
+        """Return the kind of security."""
+        return self.listing.board.instrument
+
+
+def parse_security(
+    symbol: str, *, board: Board | None = None, fund_kind: FundKind | None = None
+) -> Security:
+    """Return what `symbol` names: a share, a fund, a REIT or a convertible bond.
+
+    Whether a fund moves 10 % (`Board.ETF`) or 20 % (`Board.ETF20`) is given as `board`, unless its
+    code tells it.
+
+    Raises:
+        ConfigInvalid: SYMBOL_INVALID as `parse_symbol`; SECURITY_KIND if the code leaves the board
+            open and none is given, or if what is given contradicts the code.
+    """
+    match = _CANONICAL.fullmatch(symbol)
+    told = None if match is None else _fund_or_bond(match[1], Exchange(match[2]))
+    if match is None or told is None:
+        listing = parse_symbol(symbol)
+        told = listing.board
+    else:
+        by_code = told if isinstance(told, Board) else board
+        if by_code is None:
+            raise ConfigInvalid(
+                "SECURITY_KIND",
+                f"symbol {symbol!r} is a fund; its code does not tell if it moves 10 % or 20 %",
+                remedy="give its board: etf (10 %) or etf20 (20 %)",
+            )
+        listing = Listing(symbol, match[1], Exchange(match[2]), by_code)
+    wrong_board = board is not None and board is not listing.board
+    if wrong_board or (told is _OPEN and listing.board.instrument is not Instrument.FUND):
+        raise ConfigInvalid(
+            "SECURITY_KIND",
+            f"symbol {symbol!r} is of the board"
+            f" {'etf or etf20' if told is _OPEN else listing.board}, not {board}",
+            remedy="leave the board away, or give the one its code belongs to",
+        )
+    if fund_kind is not None and listing.board.instrument is not Instrument.FUND:
+        raise ConfigInvalid(
+            "SECURITY_KIND",
+            f"symbol {symbol!r} is no fund, so it has no fund kind ({fund_kind} is given)",
+            remedy="leave the fund kind away",
+        )
+    return Security(listing, fund_kind)
+
+
+class _Open:
+    """Stands for a fund whose board its code leaves open."""
+
+
+_OPEN = _Open()
+
+
+def _fund_or_bond(code: str, exchange: Exchange) -> Board | _Open | None:
+    for known, prefix, board in _FUNDS_AND_BONDS:
+        if known is exchange and code.startswith(prefix):
+            return _OPEN if board is None else board
+    return None
 
 
 @lru_cache(maxsize=16_384)

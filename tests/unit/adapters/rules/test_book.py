@@ -1,22 +1,25 @@
 """The rule book: what the data set and our own rows become, and how they must not clash."""
 
+import os
+import subprocess
+import sys
 from datetime import date
 from itertools import combinations
 
 import marina_rules
 import pytest
 
-from caopan.adapters.rules import book, own_rows
+from caopan.adapters.rules import book
 from caopan.domain.market.price_limits import LimitState
+from caopan.domain.market.reference import Board, Exchange, FundKind, Instrument
 from caopan.kernel.errors import ConfigInvalid
 
 CONFIDENCE = {"V", "V2", "M", "U"}
 
 
 def own():
-    for name in dir(own_rows):
-        if name.isupper() and not name.startswith("_"):
-            yield from getattr(own_rows, name)
+    for table in book.own_tables().values():
+        yield from table
 
 
 def test_each_own_row_has_a_source_and_tells_how_sure_it_is():
@@ -32,14 +35,13 @@ def test_the_citation_names_both_tables_by_digest():
     assert "own rows sha256:" in citation
 
 
-def test_scopes_of_shares_are_all_understood():
-    shares = {
+def test_scopes_of_the_data_set_are_all_understood_but_b_shares():
+    scopes = {
         record.scope
         for record in marina_rules.records()
-        if record.rule == "price_limit_pct"
-        and not record.scope.startswith(("etf", "reits", "convertible", "b_share", "st_b_share"))
+        if record.rule.startswith("price_limit_pct") and "b_share" not in record.scope
     }
-    assert shares == set(book._STATES)
+    assert scopes == set(book._STATES)
 
 
 def test_where_both_speak_they_say_the_same():
@@ -61,6 +63,29 @@ def test_chinext_listings_leave_the_main_boards_rule_with_its_reform():
         if row.board == "chinext" and row.state is LimitState.LISTING_DAY
     ]
     assert max(row.effective_to or date.max for row in rows) == date(2020, 8, 24)
+
+
+def test_funds_settle_and_tick_by_the_data_set():
+    market = book.load_rules().market
+    day = date(2026, 11, 20)
+    assert market.limits.tick_size(Exchange.SH, day, Instrument.FUND) == 10
+    assert market.settlement.row(Exchange.SH, Board.ETF, FundKind.BOND, day).holding_days == 0
+    assert market.settlement.row(Exchange.SZ, Board.ETF20, None, day).holding_days == 1
+
+
+def test_the_digest_of_our_rows_does_not_depend_on_the_order_of_a_set():
+    program = "from caopan.adapters.rules import book; print(book._own_digest())"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
 
 
 def test_a_form_of_the_data_set_that_is_not_known_is_refused(monkeypatch):

@@ -11,12 +11,13 @@ from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.fees import (
     NO_FEES,
     FeeTable,
+    check_commission_floor,
     contained_fees,
     fee_schedule,
     order_fees,
     upper_bound,
 )
-from caopan.domain.market.reference import Exchange
+from caopan.domain.market.reference import Exchange, Instrument
 from caopan.domain.orders.order import Side
 from caopan.kernel.errors import ConfigInvalid, Denied
 from caopan.kernel.money import units, yuan
@@ -147,3 +148,19 @@ def test_no_way_of_filling_costs_more_than_the_upper_bound(lots, ticks, data, da
     amount = part * data.draw(st.integers(1, ticks)) * 100
     amount += (qty - part) * data.draw(st.integers(1, ticks)) * 100
     assert amount + order_fees(SCHEDULE, Side.BUY, amount, day, exchange).total <= bound
+
+
+def test_funds_pay_neither_stamp_duty_nor_transfer_fee():
+    amount = 10_000 * units("3.512")
+    fees = order_fees(SCHEDULE, Side.SELL, amount, DAY, Exchange.SH, Instrument.FUND)
+    assert (yuan(fees.commission), fees.total) == ("8.78", fees.commission)
+    # What the commission on a fund contains has no source.
+    with pytest.raises(Denied, match="handling_fee of a fund"):
+        contained_fees(TABLE, amount, DAY, Exchange.SH, Instrument.FUND)
+
+
+def test_a_commission_covers_the_fees_it_contains():
+    check_commission_floor(fee_schedule(TABLE, commission_rate="0.0000541"), DAY, Exchange.SH)
+    low = fee_schedule(TABLE, commission_rate="0.000054")
+    with pytest.raises(ConfigInvalid, match="below the fees it contains"):
+        check_commission_floor(low, DAY, Exchange.SH)

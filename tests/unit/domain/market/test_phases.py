@@ -7,7 +7,7 @@ import pytest
 
 from caopan.adapters.rules.book import load_rules
 from caopan.domain.market.phases import OrderKind, Permit, Phase
-from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.market.reference import Board, Exchange, Instrument
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import Denied
 
@@ -144,3 +144,24 @@ def test_until_when_a_resting_order_can_be_cancelled(moment, until):
     found = PHASES.cancelable_until(at(moment), session=True)
     assert found == (None if until is None else at(until))
     assert PHASES.cancelable_until(at(moment), session=False) is None
+
+
+def test_shanghais_funds_close_by_auction_since_2026_07_06():
+    def phase(day, instrument):
+        moment = at("14:58", date.fromisoformat(day))
+        return PHASES.phase_of(moment, session=True, instrument=instrument)
+
+    assert phase("2026-07-03", Instrument.FUND) is Phase.CONTINUOUS_PM
+    assert phase("2026-07-06", Instrument.FUND) is Phase.CLOSING_AUCTION
+    assert phase("2026-07-06", Instrument.CONVERTIBLE) is Phase.CONTINUOUS_PM
+
+
+def test_shenzhen_takes_in_orders_at_the_close_from_the_opening_auction():
+    def place(phase, exchange):
+        kind = OrderKind.AFTER_HOURS_FIXED
+        return PHASES.may_place(phase, kind, exchange=exchange, board=Board.MAIN, day=DAY)
+
+    assert place(Phase.OPEN_AUCTION, Exchange.SZ) is Permit.ACCEPTED
+    assert place(Phase.OPEN_AUCTION, Exchange.SH) is Permit.REFUSED
+    assert place(Phase.MIDDAY_BREAK, Exchange.SZ) is Permit.REFUSED
+    assert place(Phase.AFTER_HOURS_FIXED, Exchange.SH) is Permit.ACCEPTED

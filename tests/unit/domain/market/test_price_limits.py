@@ -17,7 +17,7 @@ from caopan.domain.market.price_limits import (
 )
 from caopan.domain.market.reference import Board, Exchange
 from caopan.kernel.errors import Denied
-from caopan.kernel.money import units
+from caopan.kernel.money import units, yuan
 
 SH, SZ, BJ = Exchange.SH, Exchange.SZ, Exchange.BJ
 MAIN, CHINEXT, STAR, BSE = Board.MAIN, Board.CHINEXT, Board.STAR, Board.BSE
@@ -146,3 +146,33 @@ def test_two_sources_that_disagree_refuse_the_case():
     assert caught.value.code == "DATA_RULES_MISMATCH"
     assert "one" in caught.value.message
     assert "two" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("exchange", "board", "day", "index", "pre_close", "up", "down"),
+    [
+        (Exchange.SH, Board.ETF, "2026-11-20", None, "3.456", "3.802", "3.11"),
+        # A fund's first day is a day like any other.
+        (Exchange.SH, Board.ETF, "2026-11-20", 1, "1.000", "1.10", "0.90"),
+        (Exchange.SZ, Board.ETF20, "2026-11-20", None, "1.005", "1.206", "0.804"),
+        (Exchange.SZ, Board.ETF20, "2020-08-21", None, "1.005", "1.106", "0.905"),
+        (Exchange.SH, Board.CONVERTIBLE, "2026-11-20", None, "130.000", "156.00", "104.00"),
+        (Exchange.SZ, Board.CONVERTIBLE, "2026-11-20", 1, "100.000", "157.30", "56.70"),
+        (Exchange.SZ, Board.CONVERTIBLE, "2026-11-20", 2, "120.000", "144.00", "96.00"),
+        (Exchange.SH, Board.REIT, "2026-11-20", 1, "2.000", "2.60", "1.40"),
+        (Exchange.SH, Board.REIT, "2026-11-20", 2, "2.000", "2.20", "1.80"),
+    ],
+)
+def test_funds_and_bonds(exchange, board, day, index, pre_close, up, down):
+    on = date.fromisoformat(day)
+    case = LimitCase(exchange, board, on, is_st=False, listing_day_index=index)
+    found = load_rules().market.limits.limits(case, units(pre_close))
+    assert found.up is not None
+    assert found.down is not None
+    assert (yuan(found.up), yuan(found.down)) == (up, down)
+
+
+def test_a_share_listed_again_has_no_limit_that_day():
+    day = date(2021, 8, 10)
+    case = LimitCase(Exchange.SZ, Board.MAIN, day, is_st=False, relisted=True)
+    assert load_rules().market.limits.limits(case, 100_000).up is None

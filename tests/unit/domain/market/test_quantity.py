@@ -6,7 +6,8 @@ from datetime import date
 import pytest
 
 from caopan.adapters.rules.book import load_rules
-from caopan.domain.market.quantity import check_quantity
+from caopan.domain.market.phases import OrderKind
+from caopan.domain.market.quantity import QuantityFault, check_daily_buy, check_quantity
 from caopan.domain.market.reference import Board, Exchange, Reference, TradingStatus
 from caopan.kernel.errors import Denied
 
@@ -117,3 +118,43 @@ def test_chinext_kept_the_general_ceiling_before_its_reform():
 def test_a_day_the_table_does_not_cover_is_refused():
     with pytest.raises(Denied, match="RISK_RULES_UNKNOWN"):
         reference(Exchange.SH, Board.STAR, date(2019, 7, 19))
+
+
+@pytest.mark.parametrize(
+    ("day", "exchange", "bought", "qty", "refused"),
+    [
+        (DAY, Exchange.SH, 0, 500_000, False),
+        (DAY, Exchange.SH, 0, 500_100, True),
+        (DAY, Exchange.SZ, 500_000, 100, True),
+        (date(2020, 12, 30), Exchange.SZ, 500_000, 100, False),
+    ],
+)
+def test_the_daily_cap_on_risk_warning_shares(day, exchange, bought, qty, refused):
+    cap = load_rules().market.quantities.daily_buy_cap(exchange, day)
+    assert (check_daily_buy(cap, qty, bought) is not None) is refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        (OrderKind.LIMIT, 100_000),
+        (OrderKind.MARKET, 50_000),
+        (OrderKind.AFTER_HOURS_FIXED, 1_000_000),
+    ],
+)
+def test_the_largest_order_depends_on_its_kind(kind, most):
+    rule = load_rules().market.quantities.rule(Exchange.SH, Board.STAR, DAY)
+    assert rule.largest(kind) == most
+    assert check_quantity(rule, most, selling=False, most=rule.largest(kind)) is None
+    over = check_quantity(rule, most + 1, selling=False, most=rule.largest(kind))
+    assert over
+    assert over.fault is QuantityFault.TOO_LARGE
+
+
+def test_a_split_odd_lot_is_told_from_a_wrong_lot():
+    split = check_quantity(MAIN, 120, selling=True, sellable=250)
+    assert split
+    assert split.fault is QuantityFault.ODD_LOT_SPLIT
+    wrong = check_quantity(STAR, 150, selling=True, sellable=500)
+    assert wrong
+    assert wrong.fault is QuantityFault.NOT_A_LOT

@@ -2,8 +2,8 @@
 
 import pytest
 
-from caopan.domain.market.reference import Board, Exchange
-from caopan.domain.market.symbols import canonical_symbol, parse_symbol
+from caopan.domain.market.reference import Board, Exchange, FundKind
+from caopan.domain.market.symbols import canonical_symbol, parse_security, parse_symbol
 from caopan.kernel.errors import ConfigInvalid
 
 
@@ -77,3 +77,38 @@ def test_vendor_spellings_mean_the_same_symbol(text):
 def test_a_vendor_spelling_of_no_a_share_is_refused(text):
     with pytest.raises(ConfigInvalid, match="SYMBOL_INVALID"):
         canonical_symbol(text)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "given_board", "board"),
+    [
+        ("600519.SH", None, Board.MAIN),
+        ("510300.SH", Board.ETF, Board.ETF),
+        ("159915.SZ", Board.ETF20, Board.ETF20),
+        ("588000.SH", None, Board.ETF20),
+        ("508000.SH", None, Board.REIT),
+        ("180101.SZ", None, Board.REIT),
+        ("113050.SH", None, Board.CONVERTIBLE),
+        ("123120.SZ", None, Board.CONVERTIBLE),
+    ],
+)
+def test_funds_and_bonds_are_told_by_code_or_by_whoever_knows(symbol, given_board, board):
+    found = parse_security(symbol, board=given_board)
+    assert found.listing.board is board
+    assert found.instrument is board.instrument
+
+
+@pytest.mark.parametrize(
+    ("symbol", "board", "kind", "says"),
+    [
+        ("510300.SH", None, None, "10 % or 20 %"),
+        ("510300.SH", Board.MAIN, None, "etf or etf20"),
+        ("588000.SH", Board.ETF, None, "etf20, not etf"),
+        ("600519.SH", Board.STAR, None, "main, not star"),
+        ("600519.SH", None, FundKind.GOLD, "no fund"),
+    ],
+)
+def test_what_contradicts_the_code_or_is_missing_is_refused(symbol, board, kind, says):
+    with pytest.raises(ConfigInvalid, match=says) as caught:
+        parse_security(symbol, board=board, fund_kind=kind)
+    assert caught.value.code == "SECURITY_KIND"
