@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from caopan.adapters.clock.system import SystemClock
-from caopan.adapters.market_data.panel import MarketPanel
+from caopan.adapters.market_data.panel import KNOWN_BEFORE_OPEN, MarketPanel
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.adapters.rules.book import load_rules
 from caopan.application.pipeline import Pipeline
@@ -75,7 +75,7 @@ async def run_cycle(database_url: str, settings: Settings, request: CycleRequest
     now = clock.now()
     async with PostgresStore(database_url) as store:
         calendar = await open_calendar(store)
-        today = calendar.on_or_before(shanghai(now).date())
+        today = _session_in_hand(calendar, now)
         market = _open_market(request, calendar, today)
         _refuse_stale(market, today)
         model = choose_model(request.model, settings)
@@ -102,13 +102,24 @@ async def run_cycle(database_url: str, settings: Settings, request: CycleRequest
     )
 
 
+def _session_in_hand(calendar: TradingCalendar, now: datetime) -> date:
+    """Return the session to decide on: until the rules of a day are known, still the one before."""
+    local = shanghai(now)
+    known = local.time() >= KNOWN_BEFORE_OPEN
+    return calendar.on_or_before(local.date() if known else local.date() - timedelta(days=1))
+
+
 async def _catch_up(
     pipeline: Pipeline, calendar: TradingCalendar, today: date, now: datetime
 ) -> None:
     """Settle and close, in order, every session that ended since the last one closed."""
     await pipeline.settle()
     last = pipeline.account.last_nav
-    first = today if last is None else calendar.next_session(last.trading_day)
+    if last is None:
+        # No close yet: the days to go through begin where the desk was opened, not today.
+        first = date.fromisoformat(str(pipeline.desk.run.config["start"]))
+    else:
+        first = calendar.next_session(last.trading_day)
     for day in calendar.between(first, today) if first <= today else ():
         await pipeline.open_day(day)
         if at_shanghai(day, SETTLE_AT) <= now:

@@ -1,0 +1,52 @@
+"""`caopan cycle` on one desk over several days: what was not looked at is caught up, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, datetime, time
+
+import pytest
+
+from caopan.adapters.postgres.store import PostgresStore
+from caopan.bootstrap.cycling import CycleOutcome, CycleRequest, run_cycle
+from caopan.kernel.clock import at_shanghai
+from caopan.kernel.money import units
+from caopan.settings import load_settings
+
+MONDAY, FRIDAY = date(2025, 6, 9), date(2025, 6, 13)
+
+
+@pytest.fixture
+def decide(clean_database, tmp_path):
+    settings = load_settings({"home": tmp_path}, environ={})
+
+    def at(moment: datetime) -> CycleOutcome:
+        request = CycleRequest(cash=units(1_000_000), model=None, data=None, seed=7, at=moment)
+        return asyncio.run(run_cycle(clean_database, settings, request))
+
+    return at
+
+
+def closed_days(url: str, run_id: int) -> list[date]:
+    async def read() -> list[date]:
+        async with PostgresStore(url) as store, store.begin(run_id) as uow:
+            return [point.trading_day for point in await uow.nav.all()]
+
+    return asyncio.run(read())
+
+
+def test_every_day_since_the_desk_was_opened_is_closed(clean_database, decide):
+    """A desk opened before a close and asked again days later had no entitlements in between."""
+    opened = decide(at_shanghai(MONDAY, time(9, 16)))
+    again = decide(at_shanghai(FRIDAY, time(9, 16)))
+
+    assert again.run_id == opened.run_id
+    days = closed_days(clean_database, opened.run_id)
+    assert days == [date(2025, 6, 9), date(2025, 6, 10), date(2025, 6, 11), date(2025, 6, 12)]
+
+
+def test_before_a_days_rules_are_known_the_session_before_is_in_hand(decide):
+    early = decide(at_shanghai(FRIDAY, time(3)))
+
+    assert early.cycle.trading_day == date(2025, 6, 12)
+    assert early.cycle.status_code in {None, "RISK_SESSION"}
