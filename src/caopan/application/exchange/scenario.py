@@ -143,7 +143,8 @@ def run_scenario(scenario: Scenario) -> ScenarioRun:
         CorruptState: BOOKS_DIFFER or JOURNAL_UNBALANCED if the books are wrong: a fault of ours.
     """
     account = TradingAccount(scenario.cash, scenario.days[0] if scenario.days else date.min)
-    exchange = SandboxExchange(scenario.terms, scenario.securities, account, scenario.fees)
+    charged = dict.fromkeys(Exchange, scenario.fees)
+    exchange = SandboxExchange(scenario.terms, scenario.securities, account, charged)
     book = Book()
     booked = 0
     numbers: dict[int, int] = {}

@@ -47,6 +47,10 @@ class FeeTerms:
         return self.commission(amount) + self.transfer(amount)
 
 
+NO_FEES = FeeTerms(Fraction(0), 0, Fraction(0), Fraction(0))
+"""Nothing is charged."""
+
+
 def fee_terms(schedule: FeeSchedule, day: date, exchange: Exchange) -> FeeTerms:
     """Return what `schedule` charges on `day` at `exchange`, rounded to the fen.
 

@@ -12,7 +12,7 @@ tests/simulation/domain/.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
@@ -20,6 +20,7 @@ from fractions import Fraction
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.phases import Permit
+from caopan.domain.market.reference import Exchange
 from caopan.domain.matching.bars import check_bar, check_quote
 from caopan.domain.matching.hours import TradingHours
 from caopan.domain.matching.models import FixedLatency, Latency, NoSlippage, PriceModel
@@ -75,14 +76,13 @@ class SandboxExchange:
         terms: ExchangeTerms,
         securities: Iterable[SecurityTerms],
         account: TradingAccount,
-        fees: FeeTerms,
+        fees: Mapping[Exchange, FeeTerms],
     ) -> None:
-        """Stand before the first day; `fees` may be replaced by `open_day`."""
+        """Stand before the first day; `open_day` may bring other fees."""
         self.terms = terms
         self.policy = terms.policy
         self.slippage = None if isinstance(terms.slippage, NoSlippage) else terms.slippage
         self.account = account
-        self.fees = fees
         self.listings = {one.symbol: Listing(one) for one in securities}
         self.day = account.today
         self.now_ms = 0
@@ -94,10 +94,16 @@ class SandboxExchange:
         self.next_event = 1
         self._share = terms.participation.numerator
         self._of = terms.participation.denominator
+        self._charge(fees)
 
     # --- the day ------------------------------------------------------------------------------
 
-    def open_day(self, day: date, quotes: Iterable[DayQuote], fees: FeeTerms | None = None) -> None:
+    def open_day(
+        self,
+        day: date,
+        quotes: Iterable[DayQuote],
+        fees: Mapping[Exchange, FeeTerms] | None = None,
+    ) -> None:
         """Begin `day`: purchases of days before become sellable, `quotes` give limits.
 
         A security without a quote does not trade that day.
@@ -111,7 +117,7 @@ class SandboxExchange:
         self.account.open_day(day)
         self.day, self.now_ms, self.is_open = day, 0, True
         if fees is not None:
-            self.fees = fees
+            self._charge(fees)
         for listing in self.listings.values():
             listing.suspended, listing.bar, listing.left, listing.bars_today = True, None, 0, 0
         for quote in quotes:
@@ -244,7 +250,7 @@ class SandboxExchange:
             qty = capacity - capacity % listing.lot
         if qty <= 0:
             return 0
-        if order.is_buy and not self._affordable(order, qty, price):
+        if order.is_buy and not self._affordable(listing, order, qty, price):
             return 0
         listing.left -= qty
         self._trade(listing, order, qty, price)
@@ -318,6 +324,13 @@ class SandboxExchange:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _charge(self, fees: Mapping[Exchange, FeeTerms]) -> None:
+        for listing in self.listings.values():
+            terms = fees.get(listing.exchange)
+            if terms is None:
+                raise ConfigInvalid("FEES_INVALID", f"no fees are given for {listing.exchange}")
+            listing.fees = terms
+
     def _advance(self, at_ms: int) -> None:
         if not self.is_open:
             raise ConfigInvalid("DAY_ORDER", "no day is open")
@@ -352,7 +365,7 @@ class SandboxExchange:
 
     def _trade(self, listing: Listing, order: LiveOrder, qty: int, price: int) -> None:
         amount = qty * price
-        terms = self.fees
+        terms = listing.fees
         order.open -= qty
         order.amount += amount
         total = order.amount
@@ -390,12 +403,12 @@ class SandboxExchange:
             if order.is_buy and order.reserve.cash:
                 account.release(order.number, order.reserve, order.symbol)
 
-    def _affordable(self, order: LiveOrder, qty: int, price: int) -> bool:
+    def _affordable(self, listing: Listing, order: LiveOrder, qty: int, price: int) -> bool:
         """Return whether reserve and free cash pay; only a reserve at the last price may not."""
         if price <= order.reserve_price:
             return True
         total = order.amount + qty * price
-        due = qty * price + self.fees.buy_bound(total) - order.commission - order.transfer_fee
+        due = qty * price + listing.fees.buy_bound(total) - order.commission - order.transfer_fee
         return due <= order.reserve.cash + self.account.cash_free
 
     def _refusal(self, listing: Listing, order: LiveOrder) -> _Refusal | None:
@@ -456,7 +469,7 @@ class SandboxExchange:
             return (OTHER, "no price to reserve cash at")
         amount = order.qty * price
         order.reserve_price = price
-        order.fee_bound = self.fees.buy_bound(amount)
+        order.fee_bound = listing.fees.buy_bound(amount)
         if self.account.freeze_cash(number, reserve, amount + order.fee_bound):
             return None
         needed = yuan(amount + order.fee_bound)

@@ -14,6 +14,7 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
+from caopan.domain.accounting.fee_terms import NO_FEES
 from caopan.domain.accounting.trading_account import Reserve
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.orders.order import Side
@@ -191,6 +192,7 @@ class Listing:
         "bar",
         "bars_today",
         "exchange",
+        "fees",
         "left",
         "limit_down",
         "limit_up",
@@ -212,6 +214,7 @@ class Listing:
         self.lot = terms.lot
         self.exchange = terms.exchange
         self.t_plus_one = terms.t_plus_one
+        self.fees = NO_FEES
         self.pre_close = 0
         self.limit_up = NO_LIMIT_UP
         self.limit_down = 0
