@@ -8,7 +8,7 @@ tests/unit/application/decision_cycle.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -67,6 +67,7 @@ async def ask(
     except Unavailable as outage:
         waited_ms = int(monotonic_ms() - began)
         return _unanswered(model, cycle, call_id, config_version, now, outage, waited_ms)
+    reply = replace(reply, text=_storable(reply.text), model_served=_storable(reply.model_served))
     decision, fixes, code, detail = read(reply.text, cycle.decision_id, now, valid_until)
     evidence: dict[str, Any] = {
         "call_id": str(call_id),
@@ -98,6 +99,14 @@ def read(
     except ConfigInvalid as fault:
         return None, (), fault.code, fault.message
     return decision, fixes, None, ""
+
+
+def _storable(text: str) -> str:
+    """Return `text` with lone surrogates written out as escapes.
+
+    JSON may spell them, UTF-8 cannot: evidence that cannot be stored would stop the cycle for good.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _call(
