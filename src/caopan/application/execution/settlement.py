@@ -24,6 +24,7 @@ from caopan.domain.orders.order import (
     moved,
     with_fill,
 )
+from caopan.kernel.errors import CorruptState
 from caopan.kernel.ids import derived_uuid
 
 _ENDINGS = frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED})
@@ -53,6 +54,10 @@ def settle_reports(
 
     `booked` holds the venue's fill ids that are already in the books. Reports on orders that are
     not ours to work are left out.
+
+    Raises:
+        CorruptState: FILL_MISMATCH, ORDER_EDGE, ORDER_OVERFILL or SHARES_MISSING for a report that
+            contradicts our orders or books.
     """
     outcome = Settlement(dict(working))
     ledger = book.copy()
@@ -86,6 +91,13 @@ def settle_reports(
 def _book(
     outcome: Settlement, ledger: Book, order: Order, report: FillReport, fees: FeeSchedule
 ) -> Order:
+    if (report.symbol, report.side) != (order.symbol, order.side):
+        raise CorruptState(
+            "FILL_MISMATCH",
+            f"fill {report.broker_fill_id} is a {report.side} of {report.symbol}, order "
+            f"{order.client_order_id} a {order.side} of {order.symbol}",
+            remedy="compare orders and fills with the venue's own record",
+        )
     exchange = Exchange(report.symbol[-2:])
     after = with_fill(order, report.qty, report.price, report.at)
     cost = order_fees(
