@@ -6,8 +6,8 @@ reserved for it. Must never judge or send.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 
 from caopan.application.desk import Desk
 from caopan.domain.accounting.bookings import freeze_buy, freeze_sell
@@ -119,9 +119,20 @@ def reservations(
     return found
 
 
-def reference_prices(references: Mapping[str, Reference]) -> dict[str, int]:
-    """Return the day's reference price (units) by symbol."""
-    return {symbol: reference.pre_close for symbol, reference in references.items()}
+def prices_of(
+    desk: Desk, references: Mapping[str, Reference], held: Iterable[str], day: date, now: datetime
+) -> dict[str, int]:
+    """Return the reference price of `day` (units) by symbol, for a holding without one its last.
+
+    Vendors leave out the rows of a suspension. The shares are still there: counted as nothing, they
+    would look like a loss and halt the desk.
+    """
+    prices = {symbol: reference.pre_close for symbol, reference in references.items()}
+    missing = [symbol for symbol in held if symbol not in prices]
+    if missing:
+        closes = desk.market.closes(desk.calendar.previous_session(day), now)
+        prices.update({symbol: closes[symbol] for symbol in missing if symbol in closes})
+    return prices
 
 
 def proposed_of(action: Action) -> ProposedOrder:

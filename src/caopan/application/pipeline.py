@@ -28,9 +28,9 @@ from caopan.application.intents import (
     as_proposed,
     order_of,
     outcome_of,
+    prices_of,
     proposed_of,
     question_of,
-    reference_prices,
     reservations,
 )
 from caopan.application.ports.store import NavPoint, UnitOfWork
@@ -212,7 +212,8 @@ class Pipeline:
         decision, now = await self._decision(work), self.desk.clock.now()
         day = work.cycle.trading_day
         references = self.desk.market.references(day, now)
-        standing = self.account.standing(references, reference_prices(references), day)
+        prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
+        standing = self.account.standing(references, prices, day)
         verdicts: list[ActionVerdict] = []
         orders: list[Order] = []
         for action in decision.actions:
@@ -270,9 +271,9 @@ class Pipeline:
         """Judge once more on the present account and price; then, and only then, the wire."""
         now = self.desk.clock.now()
         references = self.desk.market.references(order.trading_day, now)
-        standing = self.account.standing(
-            references, reference_prices(references), order.trading_day, without=order
-        )
+        day, held = order.trading_day, self.account.book.quantities()
+        prices = prices_of(self.desk, references, held, day, now)
+        standing = self.account.standing(references, prices, day, without=order)
         question = question_of(self.desk, as_proposed(order), references, standing, decision, now)
         verdict, clearance = clear(question, order)
         if clearance is None:
@@ -383,6 +384,7 @@ class Pipeline:
     def _build_observation(self, cycle: Cycle, now: datetime, day: date) -> Observation:
         desk = self.desk
         session = desk.calendar.is_session(shanghai(now).date())
+        references = desk.market.references(day, now)
         return build_observation(
             observation_id=derived_uuid(now, str(cycle.decision_id), "observation"),
             now=now,
@@ -393,6 +395,7 @@ class Pipeline:
             account=AccountState(
                 account_id=desk.run.account_id,
                 book=self.account.book,
+                prices=prices_of(desk, references, self.account.book.quantities(), day, now),
                 open_orders=list(self.account.working.values()),
                 orders_today=self.account.orders_on(day),
                 exit_plans=self.account.exit_plans,

@@ -8,7 +8,7 @@ Tests: tests/unit/application/decision_cycle.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,8 @@ class AccountState:
     open_orders: Sequence[Order]
     orders_today: int
     exit_plans: Mapping[str, Mapping[str, Any]]
+    prices: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What holdings count for that the market has no reference of today."""
 
 
 def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
@@ -64,7 +66,7 @@ def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
     references = market.references(trading_day, now)
     features = market.features(trading_day, now)
     prices = {symbol: reference.pre_close for symbol, reference in references.items()}
-    positions = _positions(account, references, prices, trading_day)
+    positions = _positions(account, references, {**account.prices, **prices}, trading_day)
     market_value = sum(_units_of(position) for position in positions)
     book = account.book
     nav = book.cash_free + book.cash_frozen + market_value
