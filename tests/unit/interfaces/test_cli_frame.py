@@ -11,8 +11,13 @@ import pytest
 import typer
 
 from caopan import __version__
+from caopan.adapters.calendar.xshg import load_calendar
+from caopan.adapters.market_data.synthetic import ORIGIN
+from caopan.bootstrap import replaying
+from caopan.bootstrap.replaying import SYNTHETIC_END
 from caopan.interfaces.cli import app as frame
 from caopan.interfaces.cli.__main__ import main
+from caopan.interfaces.cli.demo import MOST_DAYS
 from caopan.interfaces.cli.output import Cli, ExitCode, exit_code
 from caopan.kernel import errors
 from caopan.messages import LANGUAGES, catalogue
@@ -156,6 +161,27 @@ def test_error_is_titled_in_the_language(capsys, command):
     assert err.splitlines()[0] == "无法连接数据库 [DB_UNREACHABLE]"
     assert "处理办法" in err
     assert "start it" in err
+
+
+def test_what_a_terminal_would_obey_is_spelled_out(capsys, command):
+    """A model's or a file's words could clear the screen, forge a line or turn a number round."""
+
+    def fail(ctx: typer.Context) -> None:
+        Cli.of(ctx).note("run.started", data="\x1b[2J\u202e[bold]日线\n.csv", days=3)
+        raise errors.ConfigInvalid("DATA_FILE", "a\x1b]0;title\x07b\r\nforged", remedy="\x9bK")
+
+    command(fail)
+    main(["bench"])
+    told = capsys.readouterr().err
+
+    assert "\\x1b[2J\\u202e[bold]日线\\n.csv" in told
+    assert "a\\x1b]0;title\\x07b\n  forged" in told
+    assert not [letter for letter in told if letter != "\n" and not letter.isprintable()]
+
+
+def test_demo_offers_no_more_days_than_its_market_has():
+    sessions = load_calendar().between(ORIGIN, SYNTHETIC_END)
+    assert 1 <= MOST_DAYS <= len(sessions) - replaying._WARM_UP
 
 
 def test_fault_of_ours_is_a_sentence_and_a_report(capsys, command, tmp_path):

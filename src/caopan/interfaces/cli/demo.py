@@ -14,12 +14,14 @@ from caopan.interfaces.cli.output import Cli
 DEFAULT_DAYS = 250
 DEFAULT_SEED = 7
 SYMBOLS = 40
+MOST_DAYS = 1_100
+"""The synthetic market is not longer, its warm-up taken off."""
 
 
 def demo(
     ctx: typer.Context,
     once: Annotated[bool, typer.Option("--once")] = False,
-    days: Annotated[int, typer.Option("--days", min=1, max=1500)] = DEFAULT_DAYS,
+    days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS)] = DEFAULT_DAYS,
     seed: Annotated[int, typer.Option("--seed", min=0)] = DEFAULT_SEED,
     model: Annotated[str | None, typer.Option("--model")] = None,
 ) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from caopan.interfaces.cli.output import Cli, ExitCode
+from caopan.interfaces.cli.output import Cli, ExitCode, visible
 from caopan.kernel.clock import shanghai
 from caopan.kernel.errors import ConfigInvalid
 
@@ -104,7 +104,7 @@ def _tell(cli: Cli, story: dict[str, Any], console: Console) -> None:
             say("story.pruned")
             continue
         for line in _LINES.get(entry["stage"], _plain)(cli, payload):
-            console.print(f"    {line}", soft_wrap=True, markup=False)
+            console.print(f"    {visible(line)}", soft_wrap=True, markup=False)
     say("story.end" if story["verified"] else "story.broken")
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -37,6 +38,20 @@ class ExitCode(IntEnum):
     RISK_REFUSED = 4
     OUT_OF_REACH = 5
     INTERRUPTED = 130
+
+
+def visible(text: str) -> str:
+    """Return `text` with what a terminal would obey (escapes, direction marks) spelled out.
+
+    Names, messages and a model's words come from outside; shown as they are, they could clear the
+    screen, forge a line or reverse a number.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def exit_code(error: CaopanError) -> ExitCode:
@@ -89,8 +104,12 @@ class Cli:
         return Console(stderr=True, highlight=False)
 
     def tr(self, key: str, **values: object) -> str:
-        """Return the text of `key` in this run's language."""
-        return tr(key, self.lang, **values)
+        """Return the text of `key` in this run's language; `values` are made `visible`."""
+        shown = {
+            name: visible(value) if isinstance(value, str) else value
+            for name, value in values.items()
+        }
+        return tr(key, self.lang, **shown)
 
     def note(self, key: str, **values: object) -> None:
         """Tell the person at the terminal something that is not the result."""
@@ -108,7 +127,8 @@ class Cli:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+        named = TextColumn("{task.description}", markup=False)
+        columns = (named, BarColumn(), MofNCompleteColumn(), Remaining())
         hidden = not self.err.is_terminal
         return Progress(*columns, console=self.err, transient=True, disable=hidden)
 
@@ -126,9 +146,10 @@ class Cli:
         texts = catalogue(self.lang)
         title = texts.get(f"error.{error.code}", texts["error.title"])
         remedy = texts.get(f"error.{error.code}.remedy") or error.remedy
-        lines = [f"{title} [{error.code}]", f"  {error.message}"]
+        lines = [f"{title} [{error.code}]"]
+        lines += [f"  {visible(line)}" for line in error.message.splitlines()]
         if remedy:
-            lines.append(f"  {texts['error.remedy']}{remedy}")
+            lines.append(f"  {texts['error.remedy']}{visible(remedy)}")
         self.err.print("\n".join(lines), markup=False, soft_wrap=True)
         if self.json and not self.answered:
             fields = {"code": error.code, "message": error.message, "remedy": error.remedy}

@@ -12,7 +12,7 @@ from caopan.adapters.embedded.services import services
 from caopan.application.ports.market_data import DatasetInfo
 from caopan.bootstrap.database import ready_database
 from caopan.bootstrap.replaying import ReplayOutcome, ReplayRequest, Watcher, run_replay
-from caopan.interfaces.cli.output import Cli
+from caopan.interfaces.cli.output import Cli, visible
 from caopan.interfaces.cli.run_view import run_result, save_chart, show_run
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import UNITS_PER_YUAN
@@ -32,7 +32,7 @@ def carry_out(cli: Cli, request: ReplayRequest) -> None:
 
         def on_start(days: int, info: DatasetInfo, resumed: bool) -> None:
             cli.note("run.resumed" if resumed else "run.started", data=info.label, days=days)
-            progress.update(task, total=days, description=info.label)
+            progress.update(task, total=days, description=visible(info.label))
 
         def on_day(day: date, nav: int) -> None:
             shown = f"{day} NAV {nav / UNITS_PER_YUAN:,.0f}"

@@ -96,10 +96,13 @@ def save_chart(cli: Cli, outcome: ReplayOutcome) -> Path | None:
 def show_run(cli: Cli, outcome: ReplayOutcome, chart: Path | None, console: Console) -> None:
     """Print the run as a table a person understands."""
     from rich.table import Table
+    from rich.text import Text
 
     report = outcome.report
+    title = cli.tr("run.title", model=_model_name(cli, outcome), data=outcome.info.label)
     table = Table(
-        title=cli.tr("run.title", model=_model_name(cli, outcome), data=outcome.info.label),
+        # As text: a file or a model may be called [bold].
+        title=Text(title, style="table.title"),
         show_header=False,
         title_justify="left",
         min_width=_TABLE_WIDTH,
