@@ -16,6 +16,7 @@ from caopan.domain.matching.policies import (
     as_limit,
     end_market,
     is_sealed,
+    market_obstacle,
 )
 from caopan.domain.matching.terms import (
     CLOSE_MS,
@@ -88,17 +89,15 @@ class Book:
     def _walk(self, floor: Floor, listing: Listing, order: LiveOrder, bar: Bar, depth: int) -> None:
         """Trade against the levels of the other side, nearest first."""
         step = listing.tick if order.is_buy else -listing.tick
-        best = bar.open + self.half_spread_ticks * step
+        half = self.half_spread_ticks * step
+        best = bar.open + half
         is_market = order.kind is not OrderType.LIMIT
-        if is_sealed(listing, order, bar.open):
-            if is_market:
-                floor.finish(order, Status.CANCELED, bar.start_ms, SEALED)
+        if is_market:
+            self._meet(floor, listing, order, bar, half)
+            if order.status is not Status.LIVE or order.queue_ahead >= 0:
+                return
+        elif is_sealed(listing, order, bar.open):
             return
-        if order.kind is OrderType.OWN_BEST:
-            as_limit(order, _within(listing, bar.open - self.half_spread_ticks * step))
-            return
-        if order.kind is OrderType.OPPOSITE_BEST:
-            as_limit(order, _within(listing, best))
         prices = self._levels(listing, order, bar, best, step)
         if order.kind is OrderType.FOK and min(depth * len(prices), listing.left) < order.open:
             floor.finish(order, Status.CANCELED, bar.start_ms, NO_VOLUME)
@@ -112,6 +111,20 @@ class Book:
                 return
         if is_market:
             end_market(floor, order, last)
+
+    def _meet(self, floor: Floor, listing: Listing, order: LiveOrder, bar: Bar, half: int) -> None:
+        """End a market order that meets nobody; give the two "best" types their limit."""
+        passive = order.kind is OrderType.OWN_BEST
+        met = _within(listing, bar.open - half if passive else bar.open + half)
+        sealed = SEALED if is_sealed(listing, order, bar.open) else ""
+        why = sealed or market_obstacle(listing, order, met)
+        if why:
+            floor.finish(order, Status.CANCELED, bar.start_ms, why)
+        elif order.kind in (OrderType.OPPOSITE_BEST, OrderType.OWN_BEST):
+            as_limit(order, met)
+            if passive:
+                # It joins the queue of its own side and takes nothing.
+                order.queue_ahead = listing.left // self.levels
 
     def _levels(
         self, listing: Listing, order: LiveOrder, bar: Bar, best: int, step: int

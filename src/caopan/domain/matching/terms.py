@@ -126,7 +126,11 @@ class EventKind(StrEnum):
 
 
 class Event(NamedTuple):
-    """One entry of the exchange's log; `price` and fees in units, 0 where there is none."""
+    """One entry of the exchange's log; `price` and fees in units, 0 where there is none.
+
+    `seq` is the order in which things became known: a cancel that was on its way while a bar
+    formed is logged after that bar's trades, with the moment it arrived.
+    """
 
     seq: int
     day: date
