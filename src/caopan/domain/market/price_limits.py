@@ -144,6 +144,7 @@ class Band(NamedTuple):
     state: LimitState
     rounding: LimitRounding
     tick_size: int
+    """0 where no limit applies."""
     one_tick: OneTickRow | None
     source: str
 
@@ -200,6 +201,9 @@ class PriceLimitTable:
     def _resolve(self, case: LimitCase) -> Band:
         row = self.row(case)
         exchange, day, kind = case.exchange, case.day, case.board.instrument
+        if row.up is None:
+            # Nothing is computed, so nothing more has to be known.
+            return Band(None, None, row.state, LimitRounding.HALF_UP, 0, None, row.source)
         return Band(
             up=row.up,
             down=row.down,
