@@ -231,11 +231,20 @@ def _affordable(reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSc
     price = reference.pre_close
     exchange = Exchange(reference.symbol[-2:])
     least, step = reference.min_buy_qty, reference.qty_step
-    qty = min(min(cash, policy.single_order_cap) // price, reference.max_limit_qty)
-    while qty >= least:
-        qty -= (qty - least) % step
-        need = upper_bound(fees, qty, price, reference.day, exchange)
-        if need <= cash:
-            return qty
-        qty -= max(step, -(-(need - cash) // price))
-    return 0
+
+    def costs(qty: int) -> int:
+        return upper_bound(fees, qty, price, reference.day, exchange)
+
+    most = min(min(cash, policy.single_order_cap) // price, reference.max_limit_qty)
+    if most < least:
+        return 0
+    most -= (most - least) % step
+    qty = most
+    while qty >= least and (over := costs(qty) - cash) > 0:
+        # Fewer shares by what is missing are enough: fees shrink with the amount.
+        qty -= -(-over // (price * step)) * step
+    # That may have been a step too many, for the same reason.
+    qty = max(qty, least - step)
+    while qty < most and costs(qty + step) <= cash:
+        qty += step
+    return qty if qty >= least else 0
