@@ -2,7 +2,9 @@
 
 Owns SandboxVenue: what it has accepted, matched and expired is an append-only list of events in
 its own journal, committed in its own transactions, so that it remembers an order whose sender died
-before hearing the answer. It sees a bar only once the bar is finished. Must never read our books.
+before hearing the answer. It sees a bar only once the bar is finished, and matches against it only
+orders that were there before its opening auction ended; later ones are taken and expire. Must never
+read our books.
 Tests: tests/contract/broker, tests/unit/adapters/brokers.
 """
 
@@ -18,7 +20,7 @@ from caopan.application.ports.broker import FillReport, OrderStatusReport, Repor
 from caopan.application.ports.market_data import MarketData
 from caopan.application.ports.store import VenueEvent, VenueJournal
 from caopan.domain.market.calendar import TradingCalendar
-from caopan.domain.market.phases import OrderKind, Permit, PhaseTable
+from caopan.domain.market.phases import OrderKind, Permit, Phase, PhaseTable
 from caopan.domain.market.reference import Exchange, TradingStatus
 from caopan.domain.matching.daily import FillMoment, RestingOrder, match_day
 from caopan.domain.orders.order import Order, OrderStatus, Side
@@ -133,6 +135,8 @@ class SandboxVenue:
         today = shanghai(now).date()
         session = self._calendar.is_session(today)
         phase = self._phases.phase_of(now, session=session)
+        if phase is Phase.PRE_OPEN:  # the day's references need not be known yet
+            raise Denied("BROKER_REJECT_SESSION", f"no orders are taken in phase {phase}")
         reference = self._market.references(today, now).get(order.symbol) if session else None
         if reference is None:
             raise Denied("BROKER_REJECT_SESSION", f"{order.symbol} does not trade on {today}")
@@ -176,6 +180,8 @@ class SandboxVenue:
             resting = [
                 RestingOrder(o.client_order_id, o.side, o.price, o.qty - o.filled, o.lot_size)
                 for o in orders
+                # A bar tells nothing of what came after an order that arrived during it.
+                if o.at < at_shanghai(day, _OPENING)
             ]
             matches = [] if bar is None else match_day(resting, bar, self._participation)
             for match in matches:
