@@ -104,11 +104,11 @@ def _best_spans(
     """Return the spans of greatest volume that satisfy the common conditions, lowest first."""
     prices = sorted({order.price for order in (*buys, *sells)})
     spans: list[_Span] = []
-    for price, following in zip(prices, [*prices[1:], None], strict=True):
-        spans.append(_span(price, price, buys, sells))
+    for number, price in enumerate(prices):
         # Prices between two orders' prices are prices too; fewer orders stand at them.
-        if following is not None and following - price > tick:
-            spans.append(_span(price + tick, following - tick, buys, sells))
+        if number and price - prices[number - 1] > tick:
+            spans.append(_span(prices[number - 1] + tick, price - tick, buys, sells))
+        spans.append(_span(price, price, buys, sells))
     most = max((span.volume for span in spans), default=0)
     if not most:
         return []

@@ -1,0 +1,422 @@
+"""The exchange's own rules, one by one: hours, cancels, order types, queues, latency, models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from fractions import Fraction
+
+import pytest
+
+from caopan.adapters.rules.book import load_rules
+from caopan.domain.accounting.fee_terms import NO_FEES
+from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.matching.book_policy import Book
+from caopan.domain.matching.choice import POLICIES, policy_named
+from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
+from caopan.domain.matching.hours import TradingHours
+from caopan.domain.matching.models import (
+    BasisPointSlippage,
+    FixedLatency,
+    SeededLatency,
+    SquareRootImpact,
+    TickSlippage,
+)
+from caopan.domain.matching.policies import FillPolicy
+from caopan.domain.matching.terms import Bar, DayQuote, EventKind, OrderType, SecurityTerms, Status
+from caopan.domain.orders.order import Side
+from caopan.kernel.errors import ConfigInvalid
+
+SH, SZ, STAR = "600001.SH", "000001.SZ", "688001.SH"
+TICK = 100
+BUY, SELL = Side.BUY, Side.SELL
+DAY = date(2024, 1, 2)
+
+
+def ms(hour: int, minute: int = 0, second: int = 0) -> int:
+    return ((hour * 60 + minute) * 60 + second) * 1000
+
+
+def bar(start, end, first, high, low, close, volume=100_000) -> Bar:
+    """A bar whose prices are ticks."""
+    return Bar(start, end, first * TICK, high * TICK, low * TICK, close * TICK, volume)
+
+
+def terms_of(symbol: str, board: Board = Board.MAIN, **changes) -> SecurityTerms:
+    made = SecurityTerms(
+        symbol, Exchange(symbol[-2:]), board, TICK, 100, 100, 100, 1_000_000, 1_000_000
+    )
+    return replace(made, **changes)
+
+
+def floor(
+    policy: str | FillPolicy = "auction_then_touch", *, hours=False, t_plus_one=False, **changes
+):
+    """An open exchange: limits 900 to 1100 ticks, capacity a tenth of volume, no fees."""
+    terms = ExchangeTerms(
+        policy_named(policy) if isinstance(policy, str) else policy,
+        Fraction(1, 10),
+        hours=TradingHours(load_rules().market.phases) if hours else None,
+        **changes,
+    )
+    star = terms_of(STAR, Board.STAR, min_buy=200, step=1, lot=200, t_plus_one=t_plus_one)
+    securities = [
+        terms_of(SH, t_plus_one=t_plus_one),
+        terms_of(SZ, t_plus_one=t_plus_one),
+        star,
+    ]
+    account = TradingAccount(10**12, DAY - timedelta(days=1))
+    exchange = SandboxExchange(terms, securities, account, dict.fromkeys(Exchange, NO_FEES))
+    exchange.open_day(DAY, quotes())
+    return exchange
+
+
+def quotes():
+    return [DayQuote(symbol, 1000 * TICK, 1100 * TICK, 900 * TICK) for symbol in (SH, SZ, STAR)]
+
+
+def trades(exchange):
+    """(order, shares, ticks) of every trade."""
+    return [
+        (event.order, event.qty, event.price // TICK)
+        for event in exchange.events
+        if event.kind is EventKind.TRADED
+    ]
+
+
+def place(exchange, at, side=BUY, qty=1000, ticks=0, kind=OrderType.LIMIT, symbol=SH):
+    return exchange.place(at, symbol, side, qty, ticks * TICK, kind)
+
+
+# --- hours ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "symbol", "taken"),
+    [
+        (ms(9, 14, 59), OrderType.LIMIT, SH, False),
+        (ms(9, 15), OrderType.LIMIT, SH, True),
+        (ms(9, 16), OrderType.BEST5_CANCEL, SH, False),
+        (ms(9, 22), OrderType.LIMIT, SH, True),
+        (ms(9, 27), OrderType.LIMIT, SH, False),
+        (ms(9, 27), OrderType.LIMIT, SZ, True),
+        (ms(9, 30), OrderType.BEST5_CANCEL, SH, True),
+        (ms(12), OrderType.LIMIT, SH, False),
+        (ms(14, 58), OrderType.LIMIT, SH, True),
+        (ms(14, 58), OrderType.BEST5_CANCEL, SH, False),
+        (ms(15), OrderType.LIMIT, SH, False),
+    ],
+)
+def test_orders_are_taken_in_their_hours_only(at, kind, symbol, taken):
+    order = place(
+        floor(hours=True),
+        at,
+        ticks=0 if kind is not OrderType.LIMIT else 1000,
+        kind=kind,
+        symbol=symbol,
+    )
+    assert (order.status is Status.LIVE) is taken
+    assert taken or order.code.startswith("BROKER_REJECT_SESSION")
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (ms(9, 19), EventKind.CANCELED),
+        (ms(9, 20), EventKind.CANCEL_REFUSED),
+        (ms(9, 24, 59), EventKind.CANCEL_REFUSED),
+        (ms(10), EventKind.CANCELED),
+        (ms(14, 57), EventKind.CANCEL_REFUSED),
+    ],
+)
+def test_cancels_have_windows(at, said):
+    exchange = floor(hours=True)
+    order = place(exchange, ms(9, 15), ticks=950)
+    assert exchange.cancel(at, order.number) is said
+    assert (order.status is Status.CANCELED) is (said is EventKind.CANCELED)
+
+
+def test_shenzhen_keeps_what_comes_between_the_auction_and_the_morning():
+    exchange = floor(hours=True)
+    kept = place(exchange, ms(9, 27), ticks=1050, symbol=SZ)
+    leaving = place(exchange, ms(9, 27), ticks=1050, symbol=SZ)
+    assert exchange.cancel(ms(9, 28), leaving.number) is EventKind.CANCEL_TAKEN
+    # The auction's print and the bar that holds it were before both.
+    exchange.on_bar(SZ, bar(ms(9, 25), ms(9, 45), 1000, 1010, 990, 1000))
+    assert trades(exchange) == []
+    assert leaving.status is Status.CANCELED
+    exchange.on_bar(SZ, bar(ms(9, 45), ms(10), 1000, 1010, 990, 1000))
+    assert trades(exchange) == [(kept.number, 1000, 1000)]
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"ticks": 1101}, "BROKER_REJECT_PRICE_LIMIT"),
+        ({"ticks": 899}, "BROKER_REJECT_PRICE_LIMIT"),
+        ({"ticks": 0}, "BROKER_REJECT_OTHER: a limit order needs a price"),
+        ({"qty": 150, "ticks": 1000}, "BROKER_REJECT_OTHER: a buy is for 100"),
+        ({"qty": 0, "ticks": 1000}, "BROKER_REJECT_OTHER: 0 shares"),
+        ({"qty": 1_000_100, "ticks": 1000}, "BROKER_REJECT_OTHER: 1000100 shares"),
+        ({"qty": 199, "ticks": 1000, "symbol": STAR}, "BROKER_REJECT_OTHER: a buy is for 200"),
+        ({"side": SELL, "ticks": 1000}, "BROKER_REJECT_POSITION: 1000 of 0"),
+        ({"kind": OrderType.FOK}, "BROKER_REJECT_OTHER: SH has no fok"),
+        ({"kind": OrderType.BEST5_LIMIT, "symbol": SZ}, "BROKER_REJECT_OTHER: SZ has no best5_"),
+        (
+            {"kind": OrderType.IOC, "ticks": 1000, "symbol": SZ},
+            "BROKER_REJECT_OTHER: SZ has",
+        ),
+    ],
+)
+def test_what_the_exchange_refuses(wrong, code):
+    order = place(floor(), ms(10), **wrong)
+    assert order.status is Status.REJECTED
+    assert order.code.startswith(code)
+
+
+def test_off_tick_prices_suspended_and_unquoted_securities_are_refused():
+    exchange = floor()
+    assert "tick" in exchange.place(ms(10), SH, BUY, 100, 1000 * TICK + 1).code
+    exchange.close_day()
+    suspended = DayQuote(SH, 1000 * TICK, 1100 * TICK, 900 * TICK, suspended=True)
+    exchange.open_day(DAY + timedelta(days=1), [suspended])
+    for symbol in (SH, SZ):
+        assert place(exchange, ms(10), ticks=1000, symbol=symbol).code.endswith("suspended")
+
+
+def test_time_days_symbols_and_orders_have_their_order():
+    exchange = floor()
+    place(exchange, ms(10), ticks=1000)
+    for code, call in [
+        ("TIME_ORDER", lambda: place(exchange, ms(9, 59), ticks=1000)),
+        ("SYMBOL_UNKNOWN", lambda: place(exchange, ms(10), ticks=1000, symbol="600009.SH")),
+        ("SYMBOL_UNKNOWN", lambda: exchange.on_bar("600009.SH", bar(1, 2, 1, 1, 1, 1))),
+        ("ORDER_UNKNOWN", lambda: exchange.cancel(ms(10), 7)),
+        ("DAY_ORDER", lambda: exchange.open_day(DAY, quotes())),
+    ]:
+        with pytest.raises(ConfigInvalid) as refused:
+            call()
+        assert refused.value.code == code
+    exchange.close_day()
+    with pytest.raises(ConfigInvalid, match="DAY_ORDER"):
+        exchange.open_day(DAY - timedelta(days=1), quotes())
+    with pytest.raises(ConfigInvalid, match="pre_close"):
+        exchange.open_day(DAY, [DayQuote(SH, 0, None, None)])
+
+
+# --- policies -------------------------------------------------------------------------------------
+
+
+def test_policies_are_chosen_by_name_and_say_what_they_assume():
+    assert [policy_named(policy.name) for policy in POLICIES] == list(POLICIES)
+    assert all(len(policy.assumes) > 80 for policy in POLICIES)
+    with pytest.raises(ConfigInvalid, match="bar_close, next_bar_open"):
+        policy_named("oracle")
+
+
+def test_where_each_policy_fills_the_same_order():
+    """A buy at 1005 before a bar that opens at 1002, falls to 990 and closes at 1004."""
+    found = {}
+    for policy in POLICIES:
+        exchange = floor(policy)
+        place(exchange, ms(9, 40), ticks=1005)
+        exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1002, 1006, 990, 1004))
+        found[policy.name] = trades(exchange)
+    assert found == {
+        "bar_close": [(1, 1000, 1004)],
+        "next_bar_open": [(1, 1000, 1002)],
+        "auction_then_touch": [(1, 1000, 1002)],
+        "book": [(1, 1000, 1003)],
+    }
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+def test_a_sealed_limit_fills_nobody_for_free(policy):
+    exchange = floor(policy)
+    order = place(exchange, ms(9, 40), ticks=1100)
+    exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1100, 1100, 1100, 1100))
+    exchange.on_bar(SH, bar(ms(10), ms(10, 15), 1100, 1100, 1100, 1100))
+    assert trades(exchange) == []
+    exchange.on_bar(SH, bar(ms(10, 15), ms(10, 30), 1090, 1100, 1080, 1090))
+    assert order.status is Status.FILLED
+
+
+def test_a_queue_at_limit_up_is_served_when_it_has_traded():
+    exchange = floor(Book(seal_queue=2))
+    place(exchange, ms(9, 40), ticks=1100)
+    for number in range(4):
+        start = ms(9, 45) + number * ms(0, 15)
+        exchange.on_bar(SH, bar(start, start + ms(0, 15), 1100, 1100, 1100, 1100))
+    # It joins behind 200,000; two bars of 100,000 trade that; the next serves it.
+    assert trades(exchange) == [(1, 1000, 1100)]
+    assert exchange.events[-1].at_ms == ms(10, 45)
+
+
+def test_orders_share_the_cap_in_order_of_arrival_and_in_whole_lots():
+    exchange = floor()
+    for _ in range(3):
+        place(exchange, ms(9, 40), ticks=1005, qty=500)
+    exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1000, 1000, 1000, 1000, volume=8_890))
+    assert trades(exchange) == [(1, 500, 1000), (2, 300, 1000)]
+    exchange.close_day()
+    last = [(event.kind, event.order, event.qty) for event in exchange.events[-2:]]
+    assert last == [(EventKind.EXPIRED, 2, 200), (EventKind.EXPIRED, 3, 500)]
+    assert exchange.account.cash_frozen == 0
+
+
+def test_the_closing_auction_serves_those_who_came_for_it():
+    exchange = floor("book", hours=True)
+    place(exchange, ms(14, 58), ticks=1004)
+    place(exchange, ms(14, 58), ticks=1003)
+    exchange.on_bar(SH, bar(ms(14, 45), ms(15), 990, 1005, 980, 1004))
+    assert trades(exchange) == [(1, 1000, 1004)]
+
+
+# --- order types ----------------------------------------------------------------------------------
+
+
+def after_one_bar(kind, qty=1000, ticks=0, symbol=SH, policy="book", volume=20_000, high=1010):
+    """A market buy, and what is left of it after a bar that opens at 1000 and rises to `high`.
+
+    The book holds five levels of 400 shares from 1001 on; in all 2,000 may be taken.
+    """
+    exchange = floor(policy)
+    order = place(exchange, ms(9, 40), qty=qty, ticks=ticks, kind=kind, symbol=symbol)
+    first = bar(ms(9, 45), ms(10), 1000, high, 1000, 1000, volume=volume)
+    exchange.on_bar(symbol, first)
+    return [(qty, at) for _, qty, at in trades(exchange)], order
+
+
+def test_best_five_then_cancel():
+    assert after_one_bar(OrderType.BEST5_CANCEL)[0] == [(400, 1001), (400, 1002), (200, 1003)]
+    done, order = after_one_bar(OrderType.BEST5_CANCEL, qty=2500)
+    assert [at for _, at in done] == [1001, 1002, 1003, 1004, 1005]
+    assert order.status is Status.CANCELED
+    assert order.open == 500
+
+
+def test_best_five_then_limit():
+    done, order = after_one_bar(OrderType.BEST5_LIMIT, qty=900, high=1002)
+    assert done == [(400, 1001), (400, 1002), (100, 1002)]
+    assert (order.kind, order.price) == (OrderType.LIMIT, 1002 * TICK)
+
+
+def test_opposite_best_rests_at_the_best_price():
+    done, order = after_one_bar(OrderType.OPPOSITE_BEST, high=1001)
+    assert done[0] == (400, 1001)
+    assert all(at == 1001 for _, at in done)
+    assert (order.kind, order.price) == (OrderType.LIMIT, 1001 * TICK)
+
+
+def test_own_best_waits_at_its_own_side():
+    done, order = after_one_bar(OrderType.OWN_BEST)
+    assert done == []
+    assert (order.status, order.price) == (Status.LIVE, 999 * TICK)
+
+
+def test_immediate_or_cancel_takes_every_level_there_is():
+    done, order = after_one_bar(OrderType.IOC, qty=2500, symbol=SZ)
+    assert sum(qty for qty, _ in done) == 2000
+    assert order.status is Status.CANCELED
+
+
+def test_fill_or_kill_is_all_or_nothing():
+    assert after_one_bar(OrderType.FOK, qty=2000, symbol=SZ)[1].status is Status.FILLED
+    done, order = after_one_bar(OrderType.FOK, qty=2100, symbol=SZ)
+    assert (done, order.status) == ([], Status.CANCELED)
+
+
+def test_a_protective_price_is_not_crossed():
+    done, order = after_one_bar(OrderType.BEST5_CANCEL, ticks=1002)
+    assert done == [(400, 1001), (400, 1002)]
+    assert order.status is Status.CANCELED
+    for kind in (OrderType.BEST5_CANCEL, OrderType.OPPOSITE_BEST):
+        assert after_one_bar(kind, ticks=1000)[0] == []
+
+
+@pytest.mark.parametrize("policy", ["next_bar_open", "auction_then_touch"])
+def test_market_orders_of_policies_without_a_book(policy):
+    done, order = after_one_bar(OrderType.BEST5_CANCEL, qty=2500, policy=policy)
+    assert (done, order.status) == ([(2000, 1000)], Status.CANCELED)
+    done, order = after_one_bar(OrderType.BEST5_LIMIT, qty=2500, policy=policy)
+    assert (done, order.status, order.price) == ([(2000, 1000)], Status.LIVE, 1000 * TICK)
+    done, order = after_one_bar(OrderType.FOK, qty=2500, policy=policy, symbol=SZ)
+    assert (done, order.status) == ([], Status.CANCELED)
+    assert after_one_bar(OrderType.IOC, policy=policy, symbol=SZ, volume=0)[1].status is (
+        Status.CANCELED
+    )
+
+
+# --- latency and prices ---------------------------------------------------------------------------
+
+
+def test_an_order_on_its_way_misses_the_bar_and_a_cancel_on_its_way_may_come_too_late():
+    exchange = floor(latency=FixedLatency(order=2_000, cancel=60_000))
+    late = place(exchange, ms(9, 59, 59), ticks=1005)
+    exchange.on_bar(SH, bar(ms(10), ms(10, 15), 1000, 1010, 990, 1000))
+    assert trades(exchange) == []
+    second = place(exchange, ms(10, 15), ticks=950)
+    assert exchange.cancel(ms(10, 15), late.number) is EventKind.CANCEL_TAKEN
+    assert exchange.cancel(ms(10, 15), second.number) is EventKind.CANCEL_TAKEN
+    exchange.on_bar(SH, bar(ms(10, 15), ms(10, 30), 1000, 1010, 990, 1000))
+    assert trades(exchange) == [(late.number, 1000, 1000)]
+    assert second.status is Status.CANCELED
+
+
+def test_seeded_latency_hangs_on_seed_and_order_alone():
+    one, other = SeededLatency(1, 5, 50), SeededLatency(2, 5, 50)
+    drawn = [one.order_ms(number) for number in range(200)]
+    assert drawn == [one.order_ms(number) for number in range(200)]
+    assert drawn != [other.order_ms(number) for number in range(200)]
+    assert drawn != [one.cancel_ms(number) for number in range(200)]
+    assert (min(drawn), max(drawn)) == (5, 50)
+
+
+@pytest.mark.parametrize(
+    ("model", "ticks"),
+    [
+        (TickSlippage(2), 1002),
+        (BasisPointSlippage(5), 1001),
+        (SquareRootImpact(100), 1002),  # 20 ticks of range × sqrt(1,000 / 100,000)
+        (SquareRootImpact(120), 1003),  # 2.4 ticks, rounded up
+        (TickSlippage(50), 1010),
+    ],
+)
+def test_slippage_moves_a_taker_inside_the_bar(model, ticks):
+    exchange = floor("next_bar_open", slippage=model)
+    place(exchange, ms(9, 40), ticks=1050)
+    place(exchange, ms(9, 40), ticks=1000)
+    exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1000, 1010, 990, 1000))
+    # Never beyond the order's own limit.
+    assert trades(exchange) == [(1, 1000, ticks), (2, 1000, 1000)]
+
+
+def test_a_market_buy_reserves_limit_up_or_by_choice_the_last_price():
+    kind = OrderType.BEST5_CANCEL
+    exchange = floor()
+    place(exchange, ms(10), kind=kind)
+    assert exchange.account.cash_frozen == 1000 * 1100 * TICK
+    exchange = floor(freeze_market_at_close=True)
+    exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1000, 1010, 990, 1005))
+    place(exchange, ms(10), kind=kind)
+    assert exchange.account.cash_frozen == 1000 * 1005 * TICK
+
+
+# --- T+1 ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("t_plus_one", [True, False])
+def test_shares_bought_today(t_plus_one):
+    exchange = floor(t_plus_one=t_plus_one)
+    place(exchange, ms(9, 40), ticks=1005)
+    exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1000, 1010, 990, 1000))
+    sold = place(exchange, ms(10), SELL, ticks=1000)
+    assert (sold.status is Status.REJECTED) is t_plus_one
+    exchange.close_day()
+    exchange.open_day(DAY + timedelta(days=1), quotes())
+    assert place(exchange, ms(10), SELL, ticks=1000).status is Status.LIVE
+    assert place(exchange, ms(10), SELL, 100, ticks=1000).status is Status.REJECTED
