@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from caopan.application import records
 from caopan.application.decision_cycle.actor import PARSED
 from caopan.application.ports.store import NavPoint, Store
 from caopan.domain.accounting.journal import fold
@@ -73,8 +74,9 @@ class _Trace:
     trace_ids: set[UUID | None] = field(default_factory=set[UUID | None])
     stages: set[Stage] = field(default_factory=set[Stage])
     payloads: dict[Stage, Any] = field(default_factory=dict[Stage, Any])
-    orders: dict[str, str] = field(default_factory=dict[str, str])
-    fills: set[str] = field(default_factory=set[str])
+    orders: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The last entry of each order, by its id."""
+    fills: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 async def report_run(store: Store, run_id: int, cash: int) -> RunReport:
@@ -142,9 +144,9 @@ def _note(
     values = json.loads(payload)
     trace.payloads[entry.stage] = values
     if entry.stage is Stage.ORDER:
-        trace.orders[values["order_id"]] = values["status"]
+        trace.orders[values["order_id"]] = values
     elif entry.stage is Stage.FILL:
-        trace.fills.add(values["fill_id"])
+        trace.fills[values["fill_id"]] = values
     elif entry.stage in _JUDGING:
         reasons = list(values.get("reasons", ()))
         for verdict in values.get("verdicts", ()):
@@ -160,7 +162,11 @@ def _coverage(
     traces: Mapping[UUID, _Trace],
     verification: Verification,
 ) -> float:
-    """Return the share of decisions whose every stage is in the verified chain."""
+    """Return the share of decisions whose every stage is in the verified chain.
+
+    Orders and fills must stand in the tables as the chain has them: a row changed there is a
+    decision that is not whole.
+    """
     if not cycles or not verification.verified:
         return 0.0 if cycles else 1.0
     orders_of: dict[UUID, list[Order]] = {}
@@ -194,9 +200,12 @@ def _is_whole(cycle: Cycle, trace: _Trace, orders: Sequence[Order], fills: Seque
     return (
         needed <= trace.stages
         and trace.trace_ids == {cycle.trace_id}
+        and trace.orders.keys() <= {str(order.order_id) for order in orders}
         and all(
-            trace.orders.get(str(order.order_id)) == order.status.value or not order.is_terminal
+            trace.orders.get(str(order.order_id)) == records.order_json(order)
             for order in orders
+            if order.is_terminal
         )
-        and {str(fill.fill_id) for fill in fills} == trace.fills
+        and trace.fills
+        == {str(fill.fill_id): records.filled(fill, cycle.trace_id).payload for fill in fills}
     )
