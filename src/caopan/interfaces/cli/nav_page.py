@@ -19,6 +19,7 @@ _TOP, _NAV_HEIGHT, _GAP, _DRAW_HEIGHT = 16, 300, 34, 96
 _HEIGHT = _TOP + _NAV_HEIGHT + _GAP + _DRAW_HEIGHT + 28
 _GRID_LINES = 5
 _SHALLOWEST = -0.001
+"""Depth of the drawdown's axis where there was none."""
 
 _STYLE = """
 :root{color-scheme:light dark;--bg:#fff;--ink:#1c1f24;--dim:#5b6470;--grid:#e3e6ea;
@@ -122,9 +123,10 @@ def _drawdown(
     for value in nav:
         peak = max(peak, value)
         falls.append(value / peak - 1)
-    deepest = min(*falls, _SHALLOWEST)
+    deepest = min(falls)
     top = _TOP + _NAV_HEIGHT + _GAP
-    y_of = _scale(0, deepest, top, top + _DRAW_HEIGHT)
+    lowest = min(deepest, _SHALLOWEST)
+    y_of = _scale(0, lowest, top, top + _DRAW_HEIGHT)
     path = " ".join(f"{x_of(index)},{y_of(fall)}" for index, fall in enumerate(falls))
     ends = f"{x_of(len(falls) - 1)},{top} {x_of(0)},{top}"
     return [
@@ -133,7 +135,7 @@ def _drawdown(
         f'<text x="{_LEFT - 8}" y="{top + 4}" text-anchor="end">0%</text>',
         (
             f'<text x="{_LEFT - 8}" y="{top + _DRAW_HEIGHT + 4}" text-anchor="end">'
-            f"{deepest:.0%}</text>"
+            f"{lowest:.1%}</text>"
         ),
     ]
 
