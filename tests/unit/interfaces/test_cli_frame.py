@@ -184,6 +184,21 @@ def test_demo_offers_no_more_days_than_its_market_has():
     assert 1 <= MOST_DAYS <= len(sessions) - replaying._WARM_UP
 
 
+def test_json_tells_that_nothing_was_confirmed(capsys, command):
+    def ask(ctx: typer.Context) -> None:
+        assert not Cli.of(ctx).confirm("reset.confirm", "reset", home="here")
+        raise typer.Exit(ExitCode.FAILED)
+
+    command(ask)
+    assert main(["bench", "--json"]) == ExitCode.FAILED
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "NOT_CONFIRMED"
+
+
+def test_json_tells_of_a_language_that_is_none(capsys):
+    assert main(["doctor", "--lang", "fr", "--json"]) == ExitCode.USAGE
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "SETTING_INVALID"
+
+
 def test_fault_of_ours_is_a_sentence_and_a_report(capsys, command, tmp_path):
     command(failing(ZeroDivisionError("by chance")))
     code, _, err = run(capsys, "bench")

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A terminal that cannot show a character gets a substitute, never a crash.
             stream.reconfigure(errors="replace")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    cli = Cli(environment_language())
+    cli = Cli(environment_language(), json="--json" in words)
     try:
         words, cli = _read_ahead(words)
         command = get_command(build_app(cli.lang, cli=cli))

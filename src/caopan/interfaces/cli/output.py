@@ -135,11 +135,17 @@ class Cli:
     def confirm(self, key: str, expected: str, **values: object) -> bool:
         """Ask the person to type `expected`; without a terminal the answer is no."""
         self.note(key, expected=expected, **values)
-        if not sys.stdin.isatty():
+        told = ""
+        if sys.stdin.isatty():
+            self.err.print("> ", end="")
+            told = sys.stdin.readline().strip()
+        else:
             self.note("cli.confirm.no_terminal")
-            return False
-        self.err.print("> ", end="")
-        return sys.stdin.readline().strip() == expected
+        if told != expected and self.json:
+            message = f"{expected!r} was not typed: nothing was done"
+            fields = {"code": "NOT_CONFIRMED", "message": message, "remedy": "pass --yes"}
+            self._write_json({"error": fields})
+        return told == expected
 
     def error(self, error: CaopanError) -> None:
         """Show `error` as one block on stderr and, with --json, as the one object on stdout."""
