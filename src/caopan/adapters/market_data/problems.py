@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 
 import polars as pl
 
 from caopan.kernel.errors import ConfigInvalid
+from caopan.kernel.money import yuan
 
 BAD_ROW = "DATA_BAD_ROW"
 UNIT = "DATA_UNIT"
 NAMED_ROWS = 10
+_IN_UNITS = frozenset({"open", "high", "low", "close", "pre_close", "amount", "cash_per_share"})
 
 
 @dataclass(slots=True)
@@ -39,7 +42,10 @@ class BadRows:
         self.rows.update(bad.select("symbol", "day").iter_rows())
         room = NAMED_ROWS - len(self.named)
         for symbol, day, value in self._rows(bad.head(room), shown or column):
-            self.named.append(f"{symbol} {day} {column}={value!r} ({why})")
+            if not shown and column in _IN_UNITS and isinstance(value, int):
+                value = yuan(value)  # noqa: PLW2901 - as the file has it, not as we keep it
+            told = value.isoformat() if isinstance(value, date) else repr(value)
+            self.named.append(f"{symbol} {day} {column}={told} ({why})")
 
     def _rows(self, bad: pl.DataFrame, column: str) -> Iterator[tuple[object, object, object]]:
         for row in bad.iter_rows(named=True):

@@ -60,6 +60,14 @@ def test_one_bad_value_refuses_the_batch_and_is_named(spoil, calendar, column, v
     assert caught.value.remedy
 
 
+def test_a_bad_value_is_named_in_the_units_of_the_file(spoil, calendar):
+    """1.00 yuan was named as high=10000, a holiday as datetime.date(...)."""
+    with pytest.raises(ConfigInvalid, match=r"high='1\.00' \(high is below low\)"):
+        load(spoil("high", 1.0), calendar)
+    with pytest.raises(ConfigInvalid, match=r"2023-01-07 day=2023-01-07 \(no session"):
+        load(spoil("date", "2023-01-07"), calendar)
+
+
 def test_ten_rows_are_named_and_all_are_counted(bars, calendar):
     many = pl.concat(
         bars.with_columns(pl.lit(-1).alias("volume"), pl.col("symbol").str.replace("00", f"{n:02}"))
