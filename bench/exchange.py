@@ -6,7 +6,7 @@ Then the time per order for 1,000, 10,000 and 25,000 orders. Seeded random walks
 clock starts. Every workload runs in a process of its own, so that its peak memory is its own;
 medians of RUNS.
 
-On: price limits, tick, lots, T+1, cash with dated fees, phases of the day, participation cap,
+On: price limits, price cage, order types, tick, lots, T+1, cash with dated fees, phases, cap,
 double-entry rows of every movement, the event log, the checks of every bar.
 """
 
@@ -32,8 +32,8 @@ from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.choice import policy_named
+from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
-from caopan.domain.matching.hours import TradingHours
 from caopan.domain.matching.terms import (
     CLOSE_MS,
     CONTINUOUS_MS,
@@ -107,7 +107,7 @@ def _exchange(symbols: list[str], first_day: date) -> tuple[SandboxExchange, Cal
     terms = ExchangeTerms(
         policy=policy_named("auction_then_touch"),
         participation=Fraction(1, 10),
-        hours=TradingHours(rules.market.phases),
+        rules=DayRules(rules.market),
     )
     return SandboxExchange(terms, securities, account, fees(first_day)), fees
 

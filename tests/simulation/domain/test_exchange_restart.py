@@ -20,14 +20,15 @@ from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.journal import Book
 from caopan.domain.accounting.trading_account import TradingAccount, prove, transaction
+from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.bars import read_bars
 from caopan.domain.matching.choice import POLICIES, policy_named
+from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
-from caopan.domain.matching.hours import TradingHours
 from caopan.domain.matching.models import SeededLatency, TickSlippage
 from caopan.domain.matching.snapshot import export, rebuild
-from caopan.domain.matching.terms import Bar, DayQuote, EventKind, OrderType, SecurityTerms
+from caopan.domain.matching.terms import Bar, DayQuote, EventKind, SecurityTerms
 from caopan.domain.orders.order import Side
 from caopan.kernel.money import units
 
@@ -78,7 +79,7 @@ class Day:
             Fraction(1, 10),
             latency=SeededLatency(seed, 0, 3_000),
             slippage=TickSlippage(1),
-            hours=TradingHours(load_rules().market.phases),
+            rules=DayRules(load_rules().market),
         )
         self.securities = [
             SecurityTerms(name, Exchange(name[-2:]), Board.MAIN, TICK, 100, 100, 100, 10**6, 10**6)
@@ -119,7 +120,7 @@ class Day:
             symbol = draw.choice(self.symbols)
             close = self.closes[symbol]
             off = draw.randrange(-150, 151) * close // 10_000
-            kind = draw.choice([OrderType.LIMIT] * 4 + [OrderType.BEST5_CANCEL])
+            kind = draw.choice([OrderType.LIMIT] * 4 + [OrderType.MARKET_BEST5_CANCEL])
             asked = (
                 draw.choice(list(Side)),
                 draw.randrange(1, 10) * 100,
@@ -157,7 +158,7 @@ class Day:
         self._write()
         text = json.dumps(export(self.exchange))
         # A new process has a new clock table, which knows no day yet.
-        terms = replace(self.terms, hours=TradingHours(load_rules().market.phases))
+        terms = replace(self.terms, rules=DayRules(load_rules().market))
         self.exchange = rebuild(terms, self.securities, FEES, json.loads(text))
         assert json.dumps(export(self.exchange)) == text
 

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, cast
 from caopan.domain.accounting.fee_terms import EXACT_STEP, FeeTerms
 from caopan.domain.accounting.journal import Book
 from caopan.domain.accounting.trading_account import TradingAccount, prove, transaction
+from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.bars import read_count, read_price
 from caopan.domain.matching.choice import policy_named
@@ -31,7 +32,6 @@ from caopan.domain.matching.terms import (
     DayQuote,
     Event,
     EventKind,
-    OrderType,
     SecurityTerms,
 )
 from caopan.domain.orders.order import Side
@@ -157,7 +157,11 @@ def run_scenario(scenario: Scenario) -> ScenarioRun:
         for quote, bar in scenario.bars[day]:
             exchange.on_bar(quote.symbol, bar)
         for order in scenario.orders.get(day, ()):
-            kind = OrderType.LIMIT if order.price is not None else OrderType.BEST5_CANCEL
+            kind = (
+                ExchangeOrderType.LIMIT
+                if order.price is not None
+                else ExchangeOrderType.MARKET_BEST5_CANCEL
+            )
             taken = exchange.place(
                 CLOSE_MS, order.symbol, order.side, order.qty, order.price or 0, kind
             )

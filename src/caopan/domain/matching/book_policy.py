@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.matching.policies import (
     NO_VOLUME,
     SEALED,
@@ -24,7 +25,6 @@ from caopan.domain.matching.terms import (
     Bar,
     Listing,
     LiveOrder,
-    OrderType,
     Status,
 )
 
@@ -91,7 +91,7 @@ class Book:
         step = listing.tick if order.is_buy else -listing.tick
         half = self.half_spread_ticks * step
         best = bar.open + half
-        is_market = order.kind is not OrderType.LIMIT
+        is_market = order.kind is not ExchangeOrderType.LIMIT
         if is_market:
             self._meet(floor, listing, order, bar, half)
             if order.status is not Status.LIVE or order.queue_ahead >= 0:
@@ -99,7 +99,10 @@ class Book:
         elif is_sealed(listing, order, bar.open):
             return
         prices = self._levels(listing, order, bar, best, step)
-        if order.kind is OrderType.FOK and min(depth * len(prices), listing.left) < order.open:
+        if (
+            order.kind is ExchangeOrderType.MARKET_FOK
+            and min(depth * len(prices), listing.left) < order.open
+        ):
             floor.finish(order, Status.CANCELED, bar.start_ms, NO_VOLUME)
             return
         last = 0
@@ -114,13 +117,13 @@ class Book:
 
     def _meet(self, floor: Floor, listing: Listing, order: LiveOrder, bar: Bar, half: int) -> None:
         """End a market order that meets nobody; give the two "best" types their limit."""
-        passive = order.kind is OrderType.OWN_BEST
+        passive = order.kind is ExchangeOrderType.MARKET_OWN_BEST
         met = _within(listing, bar.open - half if passive else bar.open + half)
         sealed = SEALED if is_sealed(listing, order, bar.open) else ""
         why = sealed or market_obstacle(listing, order, met)
         if why:
             floor.finish(order, Status.CANCELED, bar.start_ms, why)
-        elif order.kind in (OrderType.OPPOSITE_BEST, OrderType.OWN_BEST):
+        elif order.kind in (ExchangeOrderType.MARKET_PEER_BEST, ExchangeOrderType.MARKET_OWN_BEST):
             as_limit(order, met)
             if passive:
                 # It joins the queue of its own side and takes nothing.
@@ -137,7 +140,7 @@ class Book:
             most = max(bar.low, listing.limit_down, bound or bar.low)
         count = (most - best) // step + 1
         # IOC and FOK may take every level the bar reached, the others five.
-        if order.kind not in (OrderType.IOC, OrderType.FOK):
+        if order.kind not in (ExchangeOrderType.MARKET_IOC, ExchangeOrderType.MARKET_FOK):
             count = min(count, self.levels)
         return [best + number * step for number in range(max(count, 0))]
 
@@ -165,7 +168,7 @@ class Book:
 def _auction(floor: Floor, listing: Listing, orders: list[LiveOrder], price: int) -> None:
     """Trade every limit order the auction's price reaches, by price, then by arrival."""
     for order in orders:
-        if order.status is not Status.LIVE or order.kind is not OrderType.LIMIT:
+        if order.status is not Status.LIVE or order.kind is not ExchangeOrderType.LIMIT:
             continue
         reached = order.price >= price if order.is_buy else order.price <= price
         if reached and not is_sealed(listing, order, price):
@@ -178,7 +181,7 @@ def _within(listing: Listing, price: int) -> int:
 
 def _price_then_time(order: LiveOrder) -> tuple[bool, int, int]:
     """Market orders first, then the better price, then the earlier order, buys before sells."""
-    if order.kind is not OrderType.LIMIT:
+    if order.kind is not ExchangeOrderType.LIMIT:
         return (not order.is_buy, -1, order.number)
     if order.is_buy:
         return (False, (1 << 62) - order.price, order.number)

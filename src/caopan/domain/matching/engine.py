@@ -19,23 +19,23 @@ from fractions import Fraction
 
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.phases import Permit
 from caopan.domain.market.reference import Exchange
+from caopan.domain.matching.admission import FUNDS, OTHER, POSITION, SESSION, Refusal, refusal
 from caopan.domain.matching.bars import check_bar, check_quote
-from caopan.domain.matching.hours import TradingHours
+from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.models import FixedLatency, Latency, NoSlippage, PriceModel
 from caopan.domain.matching.policies import NO_VOLUME, FillPolicy
 from caopan.domain.matching.terms import (
+    CONTINUOUS_MS,
     NO_LIMIT_UP,
-    ORDER_TYPES,
-    PROTECTED,
     Bar,
     DayQuote,
     Event,
     EventKind,
     Listing,
     LiveOrder,
-    OrderType,
     SecurityTerms,
     Status,
 )
@@ -43,14 +43,7 @@ from caopan.domain.orders.order import Side
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import yuan
 
-FUNDS = "BROKER_REJECT_FUNDS"
-POSITION = "BROKER_REJECT_POSITION"
-PRICE_LIMIT = "BROKER_REJECT_PRICE_LIMIT"
-SESSION = "BROKER_REJECT_SESSION"
-OTHER = "BROKER_REJECT_OTHER"
-
 _NO_FEES = (0, 0, 0)
-_Refusal = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +57,9 @@ class ExchangeTerms:
     """Reserve a market buy at the last price instead of at limit-up."""
     latency: Latency = field(default_factory=FixedLatency)
     slippage: PriceModel = field(default_factory=NoSlippage)
-    hours: TradingHours | None = None
-    """None: the phase of the day is not asked (days without moments)."""
+    rules: DayRules | None = None
+    """Phases, order types and price cage by date; None: they are not asked (days without moments,
+    a neutral scenario), and each exchange has the order types it has today."""
 
 
 class SandboxExchange:
@@ -127,8 +121,8 @@ class SandboxExchange:
             listing.limit_up = NO_LIMIT_UP if quote.limit_up is None else quote.limit_up
             listing.limit_down = quote.limit_down or 0
             listing.suspended = quote.suspended
-        if self.terms.hours is not None:
-            self.terms.hours.open_day(day)
+        if self.terms.rules is not None:
+            self.terms.rules.open_day(day)
 
     def close_day(self) -> None:
         """End the day: cancels on their way arrive, and what still rests expires."""
@@ -155,7 +149,7 @@ class SandboxExchange:
         side: Side,
         qty: int,
         price: int = 0,
-        kind: OrderType = OrderType.LIMIT,
+        kind: ExchangeOrderType = ExchangeOrderType.LIMIT,
         tag: str = "",
     ) -> LiveOrder:
         """Take an order, or refuse it as the exchange would (status REJECTED, `code` says why).
@@ -170,7 +164,11 @@ class SandboxExchange:
             self.next_order, symbol, side, is_buy, kind, price, qty, qty, at_ms, at_ms, tag
         )
         self.next_order += 1
-        refused = self._refusal(listing, order) or self._reserve(listing, order)
+        refused = (
+            refusal(listing, order, self.terms.rules, self.account)
+            or self.policy.refuse(listing, order)
+            or self._reserve(listing, order)
+        )
         if refused:
             order.status = Status.REJECTED
             order.code = f"{refused[0]}: {refused[1]}"
@@ -198,14 +196,14 @@ class SandboxExchange:
         if order is None:
             return EventKind.CANCEL_REFUSED
         arrives = at_ms + self.terms.latency.cancel_ms(number)
-        hours = self.terms.hours
-        if hours is not None:
-            permit = hours.may_cancel(at_ms, self.listings[order.symbol].terms)
+        rules = self.terms.rules
+        if rules is not None:
+            permit = rules.may_cancel(at_ms, self.listings[order.symbol].terms)
             if permit is Permit.REFUSED:
                 self.log(EventKind.CANCEL_REFUSED, order, 0, 0, code=SESSION, at_ms=at_ms)
                 return EventKind.CANCEL_REFUSED
             if permit is Permit.QUEUED:
-                arrives = max(arrives, hours.continuous_ms)
+                arrives = max(arrives, CONTINUOUS_MS)
         if arrives <= at_ms:
             self.listings[order.symbol].resting.remove(order)
             self.finish(order, Status.CANCELED, at_ms)
@@ -360,7 +358,7 @@ class SandboxExchange:
     def _end_market_orders(self, listing: Listing, at_ms: int) -> None:
         """Cancel market orders: they do not wait for somebody to trade with."""
         for order in listing.resting:
-            if order.status is Status.LIVE and order.kind is not OrderType.LIMIT:
+            if order.status is Status.LIVE and order.kind is not ExchangeOrderType.LIMIT:
                 self.finish(order, Status.CANCELED, at_ms, NO_VOLUME)
 
     def _trade(self, listing: Listing, order: LiveOrder, qty: int, price: int) -> None:
@@ -411,54 +409,7 @@ class SandboxExchange:
         due = qty * price + listing.fees.buy_bound(total) - order.commission - order.transfer_fee
         return due <= order.reserve.cash + self.account.cash_free
 
-    def _refusal(self, listing: Listing, order: LiveOrder) -> _Refusal | None:
-        if listing.suspended:
-            return (OTHER, "suspended")
-        is_market = order.kind is not OrderType.LIMIT
-        return (
-            self._out_of_hours(listing.terms, order, is_market=is_market)
-            or _bad_price(listing, order, is_market=is_market)
-            or self._bad_quantity(listing.terms, order, is_market=is_market)
-            or self.policy.refuse(listing, order)
-        )
-
-    def _out_of_hours(
-        self, terms: SecurityTerms, order: LiveOrder, *, is_market: bool
-    ) -> _Refusal | None:
-        hours = self.terms.hours
-        if hours is None:
-            return None
-        permit = hours.may_place(order.placed_ms, terms, is_market=is_market)
-        if permit is Permit.REFUSED:
-            return (SESSION, hours.phase(order.placed_ms).value)
-        if permit is Permit.QUEUED:
-            order.active_ms = max(order.active_ms, hours.continuous_ms)
-        return None
-
-    def _bad_quantity(
-        self, terms: SecurityTerms, order: LiveOrder, *, is_market: bool
-    ) -> _Refusal | None:
-        qty = order.qty
-        most = terms.max_market_qty if is_market else terms.max_limit_qty
-        if qty <= 0 or qty > most:
-            return (OTHER, f"{qty} shares are not between 1 and {most}")
-        step, least = terms.step, terms.min_buy
-        if order.is_buy:
-            if qty < least or (qty - least) % step:
-                return (OTHER, f"a buy is for {least} shares and steps of {step}, not {qty}")
-            return None
-        sellable = self.account.sellable(order.symbol)
-        if qty > sellable:
-            return (POSITION, f"{qty} of {sellable} sellable shares")
-        if sellable < least:
-            odd = qty != sellable
-        elif step < least:
-            odd = qty < least
-        else:
-            odd = qty % step not in (0, sellable % step)
-        return (OTHER, f"odd lot: {qty} of {sellable} sellable shares") if odd else None
-
-    def _reserve(self, listing: Listing, order: LiveOrder) -> _Refusal | None:
+    def _reserve(self, listing: Listing, order: LiveOrder) -> Refusal | None:
         number, reserve = order.number, order.reserve
         if not order.is_buy:
             if self.account.freeze_shares(number, reserve, order.symbol, order.qty):
@@ -480,19 +431,3 @@ class SandboxExchange:
         if self.terms.freeze_market_at_close or listing.limit_up == NO_LIMIT_UP:
             return 0 if bar is None else bar.close
         return listing.limit_up
-
-
-def _bad_price(listing: Listing, order: LiveOrder, *, is_market: bool) -> _Refusal | None:
-    price, exchange = order.price, listing.exchange
-    if is_market:
-        if order.kind not in ORDER_TYPES[exchange]:
-            return (OTHER, f"{exchange} has no {order.kind} orders")
-        if price and exchange not in PROTECTED:
-            return (OTHER, f"{exchange} has no protective price")
-    elif price <= 0:
-        return (OTHER, "a limit order needs a price")
-    if price % listing.tick:
-        return (OTHER, f"price {yuan(price)} is not on the tick {yuan(listing.tick)}")
-    if price and not listing.limit_down <= price <= listing.limit_up:
-        return (PRICE_LIMIT, f"price {yuan(price)} is outside the limits")
-    return None

@@ -6,7 +6,7 @@ arrived. Capacity, lots and funds are the engine's. Tests: tests/property/domain
 tests/unit/domain/matching/test_policies.py.
 
 A market order has no price but the one it meets; it is served once, by the first bar that could,
-and then ends or becomes a limit order as its type says. `OPPOSITE_BEST` and `OWN_BEST` take the
+and then ends or becomes a limit order as its type says. The two "best" types take the
 bar's one price for both sides' best, where a policy has no book.
 """
 
@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from caopan.domain.matching.terms import Bar, Listing, LiveOrder, OrderType, Status
+from caopan.domain.market.order_types import ExchangeOrderType
+from caopan.domain.matching.terms import Bar, Listing, LiveOrder, Status
 
 NO_PRICE = "no price to trade at"
 SEALED = "sealed at the limit"
@@ -116,7 +117,7 @@ class _OnePrice:
         self, floor: Floor, listing: Listing, order: LiveOrder, price: int, bar: Bar
     ) -> None:
         """Serve an order at the one price there is."""
-        if order.kind is not OrderType.LIMIT:
+        if order.kind is not ExchangeOrderType.LIMIT:
             self._serve_market(floor, listing, order, price, bar)
             return
         reaches = order.price >= price if order.is_buy else order.price <= price
@@ -135,11 +136,11 @@ class _OnePrice:
         if why:
             floor.finish(order, Status.CANCELED, floor.now_ms, why)
             return
-        if order.kind is OrderType.FOK and self.capacity(listing) < order.open:
+        if order.kind is ExchangeOrderType.MARKET_FOK and self.capacity(listing) < order.open:
             floor.finish(order, Status.CANCELED, floor.now_ms, NO_VOLUME)
             return
-        if order.kind in (OrderType.OPPOSITE_BEST, OrderType.OWN_BEST):
-            passive = order.kind is OrderType.OWN_BEST
+        if order.kind in (ExchangeOrderType.MARKET_PEER_BEST, ExchangeOrderType.MARKET_OWN_BEST):
+            passive = order.kind is ExchangeOrderType.MARKET_OWN_BEST
             as_limit(order, price)
             if passive:
                 return
@@ -161,14 +162,14 @@ def market_obstacle(listing: Listing, order: LiveOrder, price: int) -> str:
 def as_limit(order: LiveOrder, price: int) -> None:
     """Turn a market order into a limit order at `price`."""
     order.price = price
-    order.kind = OrderType.LIMIT
+    order.kind = ExchangeOrderType.LIMIT
 
 
 def end_market(floor: Floor, order: LiveOrder, last_price: int) -> None:
     """End what a market order could not trade, or let it rest as its type says."""
-    if order.kind is OrderType.LIMIT:
+    if order.kind is ExchangeOrderType.LIMIT:
         return
-    if order.kind is OrderType.BEST5_LIMIT and last_price:
+    if order.kind is ExchangeOrderType.MARKET_BEST5_LIMIT and last_price:
         as_limit(order, last_price)
         return
     floor.finish(order, Status.CANCELED, floor.now_ms, NO_VOLUME)
@@ -188,7 +189,7 @@ class BarClose(_OnePrice):
     def refuse(self, listing: Listing, order: LiveOrder) -> tuple[str, str] | None:
         """Refuse a market order at a sealed limit."""
         bar = listing.bar
-        is_market = order.kind is not OrderType.LIMIT
+        is_market = order.kind is not ExchangeOrderType.LIMIT
         if is_market and bar is not None and is_sealed(listing, order, bar.close):
             return ("BROKER_REJECT_PRICE_LIMIT", SEALED)
         return None
@@ -204,7 +205,7 @@ class BarClose(_OnePrice):
         bar = listing.bar
         if bar is not None and bar.volume:
             self.serve_at(floor, listing, order, bar.close, bar)
-        elif order.kind is not OrderType.LIMIT:
+        elif order.kind is not ExchangeOrderType.LIMIT:
             floor.finish(order, Status.CANCELED, floor.now_ms, NO_PRICE)
 
     def match(self, floor: Floor, listing: Listing, bar: Bar) -> None:
@@ -248,7 +249,7 @@ class AuctionThenTouch(_OnePrice):
         for order in listing.resting:
             if order.status is not Status.LIVE or order.active_ms > bar.start_ms:
                 continue
-            if order.kind is not OrderType.LIMIT:
+            if order.kind is not ExchangeOrderType.LIMIT:
                 self.serve_at(floor, listing, order, bar.open, bar)
                 continue
             found = touch_price(

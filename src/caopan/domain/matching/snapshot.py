@@ -14,6 +14,7 @@ from typing import Any
 
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.trading_account import Reserve, TradingAccount, rebuilt
+from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Exchange
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
 from caopan.domain.matching.terms import (
@@ -21,7 +22,6 @@ from caopan.domain.matching.terms import (
     Bar,
     Listing,
     LiveOrder,
-    OrderType,
     SecurityTerms,
 )
 from caopan.domain.orders.order import Side
@@ -91,8 +91,8 @@ def rebuild(
     exchange.day = date.fromisoformat(clock["day"])
     exchange.now_ms, exchange.is_open = clock["now_ms"], clock["is_open"]
     exchange.next_order, exchange.next_event = clock["next_order"], clock["next_event"]
-    if terms.hours is not None and exchange.is_open:
-        terms.hours.open_day(exchange.day)
+    if terms.rules is not None and exchange.is_open:
+        terms.rules.open_day(exchange.day)
     for record in by_kind.get("listing", []):
         _restore_listing(exchange.listing(record["symbol"]), record)
     for record in by_kind.get("order", []):
@@ -147,7 +147,7 @@ def _restore_order(record: Record, account: TradingAccount) -> LiveOrder:
     order = LiveOrder(
         side=side,
         is_buy=side is Side.BUY,
-        kind=OrderType(record["kind"]),
+        kind=ExchangeOrderType(record["kind"]),
         reserve=Reserve(record["reserved_cash"]),
         **{name: record[name] for name in _ORDER_FIELDS},
     )

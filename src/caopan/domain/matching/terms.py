@@ -1,7 +1,7 @@
 """What the exchange's matching is told: securities, days, bars, and what it answers: events.
 
-Owns the plain shapes of the matching room and the order types each exchange has (market-rules.md
-§5). Must never compute a rule. Tests: tests/unit/domain/matching.
+Owns the plain shapes of the matching room. Must never compute a rule. Tests:
+tests/unit/domain/matching.
 
 Moments are milliseconds of the day in Shanghai (0 to 86,400,000); prices are units; quantities are
 shares.
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from caopan.domain.accounting.fee_terms import NO_FEES
 from caopan.domain.accounting.trading_account import Reserve
+from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.orders.order import Side
 
@@ -30,38 +31,16 @@ CLOSE_MS = 54_000_000
 """15:00:00, when the closing auction's price is fixed."""
 
 
-class OrderType(StrEnum):
-    """Order types as the exchanges have them."""
-
-    LIMIT = "limit"
-    BEST5_CANCEL = "best5_cancel"
-    """最优五档即时成交剩余撤销."""
-    BEST5_LIMIT = "best5_limit"
-    """最优五档即时成交剩余转限价."""
-    OPPOSITE_BEST = "opposite_best"
-    """对手方最优: a limit order at the best price of the other side."""
-    OWN_BEST = "own_best"
-    """本方最优: a limit order at the best price of its own side."""
-    IOC = "ioc"
-    """即时成交剩余撤销, all levels."""
-    FOK = "fok"
-    """全额成交或撤销."""
-
-
-_EVERYWHERE = {
-    OrderType.LIMIT,
-    OrderType.BEST5_CANCEL,
-    OrderType.OPPOSITE_BEST,
-    OrderType.OWN_BEST,
+_T = ExchangeOrderType
+_EVERYWHERE = {_T.LIMIT, _T.MARKET_BEST5_CANCEL, _T.MARKET_PEER_BEST, _T.MARKET_OWN_BEST}
+ORDER_TYPES: dict[Exchange, frozenset[ExchangeOrderType]] = {
+    Exchange.SH: frozenset({*_EVERYWHERE, _T.MARKET_BEST5_LIMIT}),
+    Exchange.SZ: frozenset({*_EVERYWHERE, _T.MARKET_IOC, _T.MARKET_FOK}),
+    Exchange.BJ: frozenset({*_EVERYWHERE, _T.MARKET_BEST5_LIMIT}),
 }
-ORDER_TYPES: dict[Exchange, frozenset[OrderType]] = {
-    Exchange.SH: frozenset({*_EVERYWHERE, OrderType.BEST5_LIMIT}),
-    Exchange.SZ: frozenset({*_EVERYWHERE, OrderType.IOC, OrderType.FOK}),
-    Exchange.BJ: frozenset({*_EVERYWHERE, OrderType.BEST5_LIMIT}),
-}
-"""Which exchange takes which type (market-rules.md §5)."""
+"""Which exchange takes which type where no dated table is given (market-rules.md §5)."""
 PROTECTED = frozenset({Exchange.SH, Exchange.BJ})
-"""Exchanges where a market order may carry a protective price (保护限价)."""
+"""Exchanges where a market order carries a protective price (保护限价)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +140,7 @@ class LiveOrder:
     symbol: str
     side: Side
     is_buy: bool
-    kind: OrderType
+    kind: ExchangeOrderType
     price: int
     """The limit; of a market order its protective price, 0 where it has none."""
     qty: int

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.journal import Book
 from caopan.domain.accounting.trading_account import TradingAccount, prove, transaction
+from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.choice import POLICIES
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
@@ -29,7 +30,6 @@ from caopan.domain.matching.terms import (
     Bar,
     DayQuote,
     EventKind,
-    OrderType,
     SecurityTerms,
     Status,
 )

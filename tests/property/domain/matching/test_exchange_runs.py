@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.choice import POLICIES
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
 from caopan.domain.matching.models import SeededLatency, TickSlippage
-from caopan.domain.matching.terms import Bar, DayQuote, EventKind, OrderType, SecurityTerms
+from caopan.domain.matching.terms import Bar, DayQuote, EventKind, SecurityTerms
 from caopan.domain.orders.order import Side
 
 QUICK = settings(deadline=None, max_examples=40)
@@ -46,7 +47,7 @@ def story(seed: int, symbols=SYMBOLS, per_bar: int = 2) -> list[Step]:
             for number in range(16):
                 start = OPEN_MS + number * BAR_MS
                 for _ in range(draw.randrange(per_bar + 1)):
-                    kind = draw.choice([OrderType.LIMIT] * 3 + [OrderType.BEST5_CANCEL])
+                    kind = draw.choice([OrderType.LIMIT] * 3 + [OrderType.MARKET_BEST5_CANCEL])
                     price = (close + draw.randrange(-8, 9)) * TICK
                     asked = (
                         draw.choice(list(Side)),

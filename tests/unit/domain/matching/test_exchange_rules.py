@@ -11,11 +11,12 @@ import pytest
 from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.fee_terms import NO_FEES
 from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.book_policy import Book
 from caopan.domain.matching.choice import POLICIES, policy_named
+from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
-from caopan.domain.matching.hours import TradingHours
 from caopan.domain.matching.models import (
     BasisPointSlippage,
     FixedLatency,
@@ -24,7 +25,7 @@ from caopan.domain.matching.models import (
     TickSlippage,
 )
 from caopan.domain.matching.policies import FillPolicy
-from caopan.domain.matching.terms import Bar, DayQuote, EventKind, OrderType, SecurityTerms, Status
+from caopan.domain.matching.terms import Bar, DayQuote, EventKind, SecurityTerms, Status
 from caopan.domain.orders.order import Side
 from caopan.kernel.errors import ConfigInvalid
 
@@ -57,7 +58,7 @@ def floor(
     terms = ExchangeTerms(
         policy_named(policy) if isinstance(policy, str) else policy,
         Fraction(1, 10),
-        hours=TradingHours(load_rules().market.phases) if hours else None,
+        rules=DayRules(load_rules().market) if hours else None,
         **changes,
     )
     star = terms_of(STAR, Board.STAR, min_buy=200, step=1, lot=200, t_plus_one=t_plus_one)
@@ -97,14 +98,14 @@ def place(exchange, at, side=BUY, qty=1000, ticks=0, kind=OrderType.LIMIT, symbo
     [
         (ms(9, 14, 59), OrderType.LIMIT, SH, False),
         (ms(9, 15), OrderType.LIMIT, SH, True),
-        (ms(9, 16), OrderType.BEST5_CANCEL, SH, False),
+        (ms(9, 16), OrderType.MARKET_BEST5_CANCEL, SH, False),
         (ms(9, 22), OrderType.LIMIT, SH, True),
         (ms(9, 27), OrderType.LIMIT, SH, False),
         (ms(9, 27), OrderType.LIMIT, SZ, True),
-        (ms(9, 30), OrderType.BEST5_CANCEL, SH, True),
+        (ms(9, 30), OrderType.MARKET_BEST5_CANCEL, SH, True),
         (ms(12), OrderType.LIMIT, SH, False),
         (ms(14, 58), OrderType.LIMIT, SH, True),
-        (ms(14, 58), OrderType.BEST5_CANCEL, SH, False),
+        (ms(14, 58), OrderType.MARKET_BEST5_CANCEL, SH, False),
         (ms(15), OrderType.LIMIT, SH, False),
     ],
 )
@@ -164,10 +165,13 @@ def test_shenzhen_keeps_what_comes_between_the_auction_and_the_morning():
         ({"qty": 1_000_100, "ticks": 1000}, "BROKER_REJECT_OTHER: 1000100 shares"),
         ({"qty": 199, "ticks": 1000, "symbol": STAR}, "BROKER_REJECT_OTHER: a buy is for 200"),
         ({"side": SELL, "ticks": 1000}, "BROKER_REJECT_POSITION: 1000 of 0"),
-        ({"kind": OrderType.FOK}, "BROKER_REJECT_OTHER: SH has no fok"),
-        ({"kind": OrderType.BEST5_LIMIT, "symbol": SZ}, "BROKER_REJECT_OTHER: SZ has no best5_"),
+        ({"kind": OrderType.MARKET_FOK}, "BROKER_REJECT_OTHER: SH has no market_fok"),
         (
-            {"kind": OrderType.IOC, "ticks": 1000, "symbol": SZ},
+            {"kind": OrderType.MARKET_BEST5_LIMIT, "symbol": SZ},
+            "BROKER_REJECT_OTHER: SZ has no market_best5_",
+        ),
+        (
+            {"kind": OrderType.MARKET_IOC, "ticks": 1000, "symbol": SZ},
             "BROKER_REJECT_OTHER: SZ has",
         ),
     ],
@@ -292,61 +296,65 @@ def after_one_bar(kind, qty=1000, ticks=0, symbol=SH, policy="book", volume=20_0
 
 
 def test_best_five_then_cancel():
-    assert after_one_bar(OrderType.BEST5_CANCEL)[0] == [(400, 1001), (400, 1002), (200, 1003)]
-    done, order = after_one_bar(OrderType.BEST5_CANCEL, qty=2500)
+    assert after_one_bar(OrderType.MARKET_BEST5_CANCEL)[0] == [
+        (400, 1001),
+        (400, 1002),
+        (200, 1003),
+    ]
+    done, order = after_one_bar(OrderType.MARKET_BEST5_CANCEL, qty=2500)
     assert [at for _, at in done] == [1001, 1002, 1003, 1004, 1005]
     assert order.status is Status.CANCELED
     assert order.open == 500
 
 
 def test_best_five_then_limit():
-    done, order = after_one_bar(OrderType.BEST5_LIMIT, qty=900, high=1002)
+    done, order = after_one_bar(OrderType.MARKET_BEST5_LIMIT, qty=900, high=1002)
     assert done == [(400, 1001), (400, 1002), (100, 1002)]
     assert (order.kind, order.price) == (OrderType.LIMIT, 1002 * TICK)
 
 
 def test_opposite_best_rests_at_the_best_price():
-    done, order = after_one_bar(OrderType.OPPOSITE_BEST, high=1001)
+    done, order = after_one_bar(OrderType.MARKET_PEER_BEST, high=1001)
     assert done[0] == (400, 1001)
     assert all(at == 1001 for _, at in done)
     assert (order.kind, order.price) == (OrderType.LIMIT, 1001 * TICK)
 
 
 def test_own_best_waits_at_its_own_side():
-    done, order = after_one_bar(OrderType.OWN_BEST)
+    done, order = after_one_bar(OrderType.MARKET_OWN_BEST)
     assert done == []
     assert (order.status, order.price) == (Status.LIVE, 999 * TICK)
 
 
 def test_immediate_or_cancel_takes_every_level_there_is():
-    done, order = after_one_bar(OrderType.IOC, qty=2500, symbol=SZ)
+    done, order = after_one_bar(OrderType.MARKET_IOC, qty=2500, symbol=SZ)
     assert sum(qty for qty, _ in done) == 2000
     assert order.status is Status.CANCELED
 
 
 def test_fill_or_kill_is_all_or_nothing():
-    assert after_one_bar(OrderType.FOK, qty=2000, symbol=SZ)[1].status is Status.FILLED
-    done, order = after_one_bar(OrderType.FOK, qty=2100, symbol=SZ)
+    assert after_one_bar(OrderType.MARKET_FOK, qty=2000, symbol=SZ)[1].status is Status.FILLED
+    done, order = after_one_bar(OrderType.MARKET_FOK, qty=2100, symbol=SZ)
     assert (done, order.status) == ([], Status.CANCELED)
 
 
 def test_a_protective_price_is_not_crossed():
-    done, order = after_one_bar(OrderType.BEST5_CANCEL, ticks=1002)
+    done, order = after_one_bar(OrderType.MARKET_BEST5_CANCEL, ticks=1002)
     assert done == [(400, 1001), (400, 1002)]
     assert order.status is Status.CANCELED
-    for kind in (OrderType.BEST5_CANCEL, OrderType.OPPOSITE_BEST):
+    for kind in (OrderType.MARKET_BEST5_CANCEL, OrderType.MARKET_PEER_BEST):
         assert after_one_bar(kind, ticks=1000)[0] == []
 
 
 @pytest.mark.parametrize("policy", ["next_bar_open", "auction_then_touch"])
 def test_market_orders_of_policies_without_a_book(policy):
-    done, order = after_one_bar(OrderType.BEST5_CANCEL, qty=2500, policy=policy)
+    done, order = after_one_bar(OrderType.MARKET_BEST5_CANCEL, qty=2500, policy=policy)
     assert (done, order.status) == ([(2000, 1000)], Status.CANCELED)
-    done, order = after_one_bar(OrderType.BEST5_LIMIT, qty=2500, policy=policy)
+    done, order = after_one_bar(OrderType.MARKET_BEST5_LIMIT, qty=2500, policy=policy)
     assert (done, order.status, order.price) == ([(2000, 1000)], Status.LIVE, 1000 * TICK)
-    done, order = after_one_bar(OrderType.FOK, qty=2500, policy=policy, symbol=SZ)
+    done, order = after_one_bar(OrderType.MARKET_FOK, qty=2500, policy=policy, symbol=SZ)
     assert (done, order.status) == ([], Status.CANCELED)
-    assert after_one_bar(OrderType.IOC, policy=policy, symbol=SZ, volume=0)[1].status is (
+    assert after_one_bar(OrderType.MARKET_IOC, policy=policy, symbol=SZ, volume=0)[1].status is (
         Status.CANCELED
     )
 
@@ -396,7 +404,7 @@ def test_slippage_moves_a_taker_inside_the_bar(model, ticks):
 
 
 def test_a_market_buy_reserves_limit_up_or_by_choice_the_last_price():
-    kind = OrderType.BEST5_CANCEL
+    kind = OrderType.MARKET_BEST5_CANCEL
     exchange = floor()
     place(exchange, ms(10), kind=kind)
     assert exchange.account.cash_frozen == 1000 * 1100 * TICK
@@ -420,3 +428,33 @@ def test_shares_bought_today(t_plus_one):
     exchange.open_day(DAY + timedelta(days=1), quotes())
     assert place(exchange, ms(10), SELL, ticks=1000).status is Status.LIVE
     assert place(exchange, ms(10), SELL, 100, ticks=1000).status is Status.REJECTED
+
+
+# --- price cage -----------------------------------------------------------------------------------
+
+
+def test_the_price_cage_holds_in_continuous_trading_around_the_last_price():
+    exchange = floor(hours=True)
+    assert place(exchange, ms(9, 24), ticks=1090).status is Status.LIVE
+    exchange.on_bar(SH, bar(ms(9, 25), ms(9, 45), 1050, 1060, 1040, 1050))
+    # 102 % of 1050 is 1071.
+    assert place(exchange, ms(9, 45), ticks=1071).status is Status.LIVE
+    refused = place(exchange, ms(9, 45), ticks=1072)
+    assert refused.code.startswith(
+        "BROKER_REJECT_PRICE_LIMIT: price 10.72 is beyond the price cage"
+    )
+    assert place(exchange, ms(9, 45), ticks=901).status is Status.LIVE
+    sold = place(exchange, ms(9, 45), SELL, ticks=1028)
+    assert sold.code.startswith("BROKER_REJECT_PRICE_LIMIT")
+    assert place(exchange, ms(14, 58), ticks=1090).status is Status.LIVE
+
+
+def test_a_star_market_order_without_limits_needs_its_protective_price():
+    exchange = floor(hours=True)
+    exchange.close_day()
+    exchange.open_day(DAY + timedelta(days=1), [DayQuote(STAR, 1000 * TICK, None, None)])
+    exchange.on_bar(STAR, bar(ms(9, 25), ms(9, 45), 1000, 1000, 1000, 1000))
+    kind = OrderType.MARKET_BEST5_CANCEL
+    bare = place(exchange, ms(10), kind=kind, symbol=STAR)
+    assert "protective price" in bare.code
+    assert place(exchange, ms(10), ticks=1010, kind=kind, symbol=STAR).status is Status.LIVE

@@ -1,0 +1,131 @@
+"""What the exchange refuses when an order is placed, and with which code.
+
+Owns the checks in their order: suspension, hours, order type, price, quantity. Each rule itself is
+the market room's. Must never change an order's price or quantity: what does not fit is refused.
+Tests: tests/unit/domain/matching/test_exchange_rules.py.
+"""
+
+from __future__ import annotations
+
+from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.order_types import ExchangeOrderType
+from caopan.domain.market.phases import Permit
+from caopan.domain.matching.day_rules import DayRules
+from caopan.domain.matching.terms import (
+    CONTINUOUS_MS,
+    NO_LIMIT_UP,
+    ORDER_TYPES,
+    PROTECTED,
+    Listing,
+    LiveOrder,
+    SecurityTerms,
+)
+from caopan.kernel.money import yuan
+
+FUNDS = "BROKER_REJECT_FUNDS"
+POSITION = "BROKER_REJECT_POSITION"
+PRICE_LIMIT = "BROKER_REJECT_PRICE_LIMIT"
+SESSION = "BROKER_REJECT_SESSION"
+OTHER = "BROKER_REJECT_OTHER"
+
+Refusal = tuple[str, str]
+"""The code and a sentence."""
+
+
+def refusal(
+    listing: Listing, order: LiveOrder, rules: DayRules | None, account: TradingAccount
+) -> Refusal | None:
+    """Return why the exchange does not take `order`, or None.
+
+    An order that is kept until continuous trading begins gets that moment as `active_ms`.
+
+    Raises:
+        Denied: RISK_RULES_UNKNOWN where a dated table does not know the case.
+    """
+    if listing.suspended:
+        return (OTHER, "suspended")
+    return (
+        _out_of_hours(listing.terms, order, rules)
+        or _bad_type(listing, order, rules)
+        or _bad_price(listing, order)
+        or _outside_cage(listing, order, rules)
+        or _bad_quantity(listing.terms, order, account)
+    )
+
+
+def _out_of_hours(terms: SecurityTerms, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
+    if rules is None:
+        return None
+    permit = rules.may_place(order.placed_ms, terms, order.kind.kind)
+    if permit is Permit.REFUSED:
+        return (SESSION, rules.phase(order.placed_ms).value)
+    if permit is Permit.QUEUED:
+        order.active_ms = max(order.active_ms, CONTINUOUS_MS)
+    return None
+
+
+def _bad_type(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
+    kind, exchange = order.kind, listing.exchange
+    if kind is ExchangeOrderType.LIMIT:
+        return None
+    if kind is ExchangeOrderType.AFTER_HOURS_FIXED:
+        return (OTHER, "orders at the close after hours are not matched here")
+    if order.price and exchange not in PROTECTED:
+        return (OTHER, f"{exchange} has no protective price")
+    if rules is None:
+        known = kind in ORDER_TYPES[exchange]
+        return None if known else (OTHER, f"{exchange} has no {kind} orders")
+    has_limits = listing.limit_up != NO_LIMIT_UP
+    # Brokers put the day's limit where a client gives no protective price.
+    protection = order.price or (listing.limit_up if has_limits else None)
+    refused = rules.type_refusal(kind, listing.terms, has_limits=has_limits, protection=protection)
+    return refused and (OTHER, refused.detail)
+
+
+def _bad_price(listing: Listing, order: LiveOrder) -> Refusal | None:
+    price = order.price
+    if not price and order.kind is not ExchangeOrderType.LIMIT:
+        return None
+    if price <= 0:
+        return (OTHER, "a limit order needs a price")
+    if price % listing.tick:
+        return (OTHER, f"price {yuan(price)} is not on the tick {yuan(listing.tick)}")
+    if not listing.limit_down <= price <= listing.limit_up:
+        return (PRICE_LIMIT, f"price {yuan(price)} is outside the limits")
+    return None
+
+
+def _outside_cage(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
+    """Refuse beyond the cage, also where the exchange once kept such an order for later."""
+    if rules is None or order.kind is not ExchangeOrderType.LIMIT:
+        return None
+    last = None if listing.bar is None else listing.bar.close
+    bound = rules.cage(order.placed_ms, listing.terms, last, listing.pre_close, buying=order.is_buy)
+    if bound is None or (order.price <= bound if order.is_buy else order.price >= bound):
+        return None
+    return (PRICE_LIMIT, f"price {yuan(order.price)} is beyond the price cage {yuan(bound)}")
+
+
+def _bad_quantity(
+    terms: SecurityTerms, order: LiveOrder, account: TradingAccount
+) -> Refusal | None:
+    qty = order.qty
+    is_limit = order.kind is ExchangeOrderType.LIMIT
+    most = terms.max_limit_qty if is_limit else terms.max_market_qty
+    if qty <= 0 or qty > most:
+        return (OTHER, f"{qty} shares are not between 1 and {most}")
+    step, least = terms.step, terms.min_buy
+    if order.is_buy:
+        if qty < least or (qty - least) % step:
+            return (OTHER, f"a buy is for {least} shares and steps of {step}, not {qty}")
+        return None
+    sellable = account.sellable(order.symbol)
+    if qty > sellable:
+        return (POSITION, f"{qty} of {sellable} sellable shares")
+    if sellable < least:
+        odd = qty != sellable
+    elif step < least:
+        odd = qty < least
+    else:
+        odd = qty % step not in (0, sellable % step)
+    return (OTHER, f"odd lot: {qty} of {sellable} sellable shares") if odd else None
