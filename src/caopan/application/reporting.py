@@ -164,8 +164,8 @@ def _coverage(
 ) -> float:
     """Return the share of decisions whose every stage is in the verified chain.
 
-    Orders and fills must stand in the tables as the chain has them: a row changed there is a
-    decision that is not whole.
+    Decisions, orders and fills must stand in the tables as the chain has them: a row changed there
+    is a decision that is not whole.
     """
     if not cycles or not verification.verified:
         return 0.0 if cycles else 1.0
@@ -197,6 +197,9 @@ def _is_whole(cycle: Cycle, trace: _Trace, orders: Sequence[Order], fills: Seque
         needed.add(Stage.RISK)
     if cycle.stage is CycleStage.CLOSED:
         needed.add(Stage.OUTCOME)
+        told = trace.payloads.get(Stage.OUTCOME)
+        if told != records.outcome(cycle, orders, fills).payload:
+            return False
     return (
         needed <= trace.stages
         and trace.trace_ids == {cycle.trace_id}
