@@ -81,13 +81,15 @@ class Inner:
         return OrderStatusReport(order.client_order_id, "S1", OrderStatus.ACCEPTED, NOW)
 
     async def find(self, client_order_id: str) -> OrderStatusReport | None:
-        known = client_order_id in self.orders
-        return (
-            OrderStatusReport(client_order_id, "S1", OrderStatus.ACCEPTED, NOW) if known else None
-        )
+        found = await self.reports([client_order_id])
+        return found[0] if found else None
 
-    async def reports(self, client_order_ids):
-        return [await self.find(tag) for tag in client_order_ids if tag in self.orders]
+    async def reports(self, client_order_ids: Sequence[str]) -> Sequence[OrderStatusReport]:
+        return [
+            OrderStatusReport(tag, "S1", OrderStatus.ACCEPTED, NOW)
+            for tag in client_order_ids
+            if tag in self.orders
+        ]
 
 
 @pytest.mark.parametrize(
