@@ -6,7 +6,7 @@ set with a value of its own making. Tests: tests/unit/adapters/rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
@@ -112,6 +112,8 @@ class RuleBook:
     market: MarketRules
     fees: FeeTable
     dividend_tax: DividendTaxTable
+    rows: Mapping[str, tuple[DatedRow, ...]]
+    """Every row of every table, cited and our own, by the table's name."""
 
 
 @lru_cache(maxsize=1)
@@ -131,35 +133,49 @@ def load_rules() -> RuleBook:
             f"marina-rules {marina_rules.VERSION}: {error}",
             remedy="install the pinned version of marina-rules",
         ) from error
-    limits = PriceLimitTable(
-        limits=(*own_rows.LIMITS, *(row for r in records for row in _limit_rows(r))),
-        rounding=(*own_rows.ROUNDING, *(row for r in records for row in _rounding_rows(r))),
-        ticks=(*own_rows.TICKS, *(row for r in records for row in _tick_rows(r))),
-        one_tick=(*own_rows.ONE_TICK, *(row for r in records for row in _one_tick_rows(r))),
-    )
-    phases = PhaseTable(
-        sessions=(*own_rows.SESSIONS, *(row for r in records for row in _session_rows(r))),
-        after_hours=own_rows.AFTER_HOURS,
-        gaps=own_rows.AUCTION_GAPS,
-        intake=own_rows.AFTER_HOURS_INTAKE,
-    )
+    rows: dict[str, tuple[Any, ...]] = {
+        name: (*own, *_cited(name, records)) for name, own in own_tables().items()
+    }
     return RuleBook(
-        market=MarketRules(
-            limits=limits,
-            quantities=QuantityTable(own_rows.QUANTITIES, own_rows.DAILY_BUY_CAPS),
-            phases=phases,
-            cages=CageTable(own_rows.CAGES),
-            halts=HaltTable(own_rows.HALTS, own_rows.AUCTION_RANGES),
-            order_types=OrderTypeTable(own_rows.ORDER_TYPES),
-            settlement=SettlementTable(
-                (*own_rows.SETTLEMENT, *(row for r in records for row in _settlement_rows(r)))
-            ),
-            surveillance=SurveillanceTable(own_rows.SURVEILLANCE),
-            citation=f"{citation}; own rows sha256:{_own_digest()[:16]}",
-        ),
-        fees=FeeTable((*own_rows.FEES, *(row for r in records for row in _fee_rows(r)))),
-        dividend_tax=DividendTaxTable(own_rows.DIVIDEND_TAX),
+        market=_market(rows, f"{citation}; own rows sha256:{_own_digest()[:16]}"),
+        fees=FeeTable(rows["FEES"]),
+        dividend_tax=DividendTaxTable(rows["DIVIDEND_TAX"]),
+        rows=rows,
     )
+
+
+def _market(rows: Mapping[str, Sequence[Any]], citation: str) -> MarketRules:
+    return MarketRules(
+        limits=PriceLimitTable(rows["LIMITS"], rows["ROUNDING"], rows["TICKS"], rows["ONE_TICK"]),
+        quantities=QuantityTable(rows["QUANTITIES"], rows["DAILY_BUY_CAPS"]),
+        phases=PhaseTable(
+            rows["SESSIONS"],
+            rows["AFTER_HOURS"],
+            rows["AUCTION_GAPS"],
+            rows["AFTER_HOURS_INTAKE"],
+        ),
+        cages=CageTable(rows["CAGES"]),
+        halts=HaltTable(rows["HALTS"], rows["AUCTION_RANGES"]),
+        order_types=OrderTypeTable(rows["ORDER_TYPES"]),
+        settlement=SettlementTable(rows["SETTLEMENT"]),
+        surveillance=SurveillanceTable(rows["SURVEILLANCE"]),
+        citation=citation,
+    )
+
+
+def _cited(table: str, records: Iterable[marina_rules.Record]) -> list[DatedRow]:
+    """Return the rows that the data set's records become in one of our tables."""
+    readers: Mapping[str, Callable[[marina_rules.Record], Iterator[DatedRow]]] = {
+        "LIMITS": _limit_rows,
+        "ROUNDING": _rounding_rows,
+        "TICKS": _tick_rows,
+        "ONE_TICK": _one_tick_rows,
+        "SESSIONS": _session_rows,
+        "SETTLEMENT": _settlement_rows,
+        "FEES": _fee_rows,
+    }
+    reader = readers.get(table)
+    return [] if reader is None else [row for record in records for row in reader(record)]
 
 
 def _own_digest() -> str:

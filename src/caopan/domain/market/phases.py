@@ -253,8 +253,12 @@ class PhaseTable:
 
     def after_hours(self, exchange: Exchange, board: Board, day: date) -> bool:
         """Return whether securities of `board` trade at the close after hours on `day`."""
+        return self.after_hours_row(exchange, board, day) is not None
+
+    def after_hours_row(self, exchange: Exchange, board: Board, day: date) -> AfterHoursRow | None:
+        """Return the row that lets `board` trade at the close after hours, or None."""
         rows = (row for row in self._after_hours if (row.exchange, row.board) == (exchange, board))
-        return find(rows, day, f"after-hours trading of {board}") is not None
+        return find(rows, day, f"after-hours trading of {board}")
 
     def _takes_in(self, phase: Phase, exchange: Exchange, day: date) -> bool:
         rows = (row for row in self._intake if row.exchange is exchange)

@@ -216,6 +216,15 @@ class PriceLimitTable:
             source=row.source,
         )
 
+    def rows(self, exchange: Exchange, board: Board, day: date) -> tuple[LimitRow, ...]:
+        """Return the percentages of every state of `board` in force on `day`."""
+        return tuple(
+            row
+            for state in LimitState
+            for row in self._limits.get((exchange, board, state), ())
+            if row.in_force(day)
+        )
+
     def rounding_row(self, exchange: Exchange, day: date, instrument: Instrument) -> RoundingRow:
         """Return how limits are rounded on `exchange`. Raises as `limits`."""
         key = (exchange, instrument)

@@ -162,6 +162,12 @@ def parse_security(
     return Security(listing, fund_kind)
 
 
+def is_fund_code(symbol: str) -> bool:
+    """Return whether `symbol` is a fund whose board its code leaves open."""
+    match = _CANONICAL.fullmatch(symbol)
+    return match is not None and _fund_or_bond(match[1], Exchange(match[2])) is _OPEN
+
+
 class _Open:
     """Stands for a fund whose board its code leaves open."""
 

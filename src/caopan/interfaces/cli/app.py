@@ -36,6 +36,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "restore": "caopan.interfaces.cli.operations:restore",
     "reset": "caopan.interfaces.cli.operations:reset",
     "exchange": "caopan.interfaces.cli.exchange:exchange",
+    "rules": "caopan.interfaces.cli.rules:rules",
+    "fees": "caopan.interfaces.cli.fees:fees",
     "bench": "caopan.interfaces.cli.bench:bench",
 }
 """Name on the command line -> `module:attribute`, in the order `--help` shows them."""
