@@ -16,6 +16,8 @@ from enum import StrEnum
 from fractions import Fraction
 
 from caopan.domain.market.reference import DailyBar
+from caopan.domain.matching.policies import touch_price
+from caopan.domain.matching.terms import NO_LIMIT_UP
 from caopan.domain.orders.order import Side
 
 
@@ -72,16 +74,14 @@ def match_day(
 
 
 def _price_of(order: RestingOrder, bar: DailyBar) -> tuple[int, FillMoment] | None:
-    if order.side is Side.BUY:
-        sealed_open = bar.limit_up is not None and bar.open >= bar.limit_up
-        if order.price >= bar.open and not sealed_open:
-            return bar.open, FillMoment.OPENING_AUCTION
-        if bar.low < order.price:
-            return order.price, FillMoment.INTRADAY
+    found = touch_price(
+        (bar.open, bar.high, bar.low, bar.close),
+        NO_LIMIT_UP if bar.limit_up is None else bar.limit_up,
+        0 if bar.limit_down is None else bar.limit_down,
+        order.price,
+        is_buy=order.side is Side.BUY,
+    )
+    if found is None:
         return None
-    sealed_open = bar.limit_down is not None and bar.open <= bar.limit_down
-    if order.price <= bar.open and not sealed_open:
-        return bar.open, FillMoment.OPENING_AUCTION
-    if bar.high > order.price:
-        return order.price, FillMoment.INTRADAY
-    return None
+    price, at_open = found
+    return price, FillMoment.OPENING_AUCTION if at_open else FillMoment.INTRADAY
