@@ -19,7 +19,8 @@ from typing import Any, NoReturn, cast
 
 from caopan.domain.accounting.fee_terms import EXACT_STEP, FeeTerms
 from caopan.domain.accounting.journal import Book
-from caopan.domain.accounting.trading_account import TradingAccount, prove, transaction
+from caopan.domain.accounting.movements import transaction
+from caopan.domain.accounting.trading_account import TradingAccount, prove
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.bars import read_count, read_price

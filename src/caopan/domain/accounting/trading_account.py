@@ -1,7 +1,7 @@
 """One account at the exchange: free and frozen cash, lots by day of purchase, T+1, entitlements.
 
 Owns TradingAccount, made for a matching loop: plain integers, one small row per movement. Every
-row expands to a balanced Transaction of the double-entry journal (`transaction`), so the account
+row expands to a balanced Transaction of the double-entry journal (movements.py), so the account
 can always be proved against a Book. Must never decide a price, a fee rate or whether an order is
 lawful. Tests: tests/property/domain/accounting/test_trading_account.py.
 """
@@ -10,42 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import date
 from fractions import Fraction
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import Any
 
-from caopan.domain.accounting import journal as j
-from caopan.domain.accounting.journal import Book, Kind, Posting, Transaction
-from caopan.kernel.clock import at_shanghai
+from caopan.domain.accounting.journal import Book, Kind
+from caopan.domain.accounting.movements import LotPart, Movement
 from caopan.kernel.errors import ConfigInvalid, CorruptState
 from caopan.kernel.money import yuan
-
-
-class LotPart(NamedTuple):
-    """Shares taken from, or given to, the lot of one day; `cost` in units where it moves."""
-
-    bought_on: date
-    qty: int
-    cost: int
-
-
-class Movement(NamedTuple):
-    """One movement of the account: what happened, in the numbers that make its postings."""
-
-    kind: Kind
-    day: date
-    order: int
-    """The order's number at the exchange, 0 where there is none."""
-    symbol: str
-    cash_free: int
-    cash_frozen: int
-    parts: tuple[LotPart, ...]
-    """FREEZE and RELEASE: shares frozen or freed. FILL: bought (> 0) or sold from frozen (< 0)."""
-    fees: tuple[int, int, int]
-    """Commission, stamp duty, transfer fee."""
-    amount: int
-    """Traded amount of a fill, cash dividend of a corporate action."""
 
 
 @dataclass(slots=True)
@@ -314,6 +286,48 @@ class TradingAccount:
                 amount=dividend,
             )
 
+    def take_up_rights(self, symbol: str, qty: int, price: int) -> bool:
+        """Buy `qty` rights shares (配股) at `price`, free of fees; False if cash does not suffice.
+
+        They count from today, and are sellable like what is bought today.
+        """
+        amount = qty * price
+        if amount > self.cash_free:
+            return False
+        self.cash_free -= amount
+        holding = self.holdings.setdefault(symbol, Holding(symbol))
+        if holding.lots and holding.lots[-1].bought_on == self.today:
+            holding.lots[-1].free += qty
+            holding.lots[-1].cost += amount
+        else:
+            holding.lots.append(LotState(self.today, qty, 0, amount))
+        holding.qty += qty
+        self._unsettled.append(holding)
+        self._note(
+            Kind.CORPORATE_ACTION,
+            symbol=symbol,
+            cash_free=-amount,
+            parts=(LotPart(self.today, qty, amount),),
+        )
+        return True
+
+    def write_off(self, symbol: str) -> int:
+        """Give up a delisted holding; its whole cost, which is returned, is a realised loss.
+
+        Raises:
+            CorruptState: SHARES_FROZEN if an order still holds shares of `symbol`.
+        """
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            return 0
+        if any(lot.frozen for lot in holding.lots):
+            raise CorruptState("SHARES_FROZEN", f"{symbol}: an order rests over the delisting")
+        del self.holdings[symbol]
+        self._unsettled = [one for one in self._unsettled if one is not holding]
+        parts = tuple(LotPart(lot.bought_on, -lot.free, -lot.cost) for lot in holding.lots)
+        self._note(Kind.CORPORATE_ACTION, symbol=symbol, parts=parts)
+        return sum(lot.cost for lot in holding.lots)
+
     def take_movements(self) -> list[Movement]:
         """Return the movements since the last call, and forget them."""
         taken, self.movements = self.movements, []
@@ -378,51 +392,6 @@ def rebuilt(state: Mapping[str, Any]) -> TradingAccount:
         )
     account.restore_unsettled()
     return account
-
-
-def transaction(number: int, row: Movement) -> Transaction:
-    """Return movement `number` as a balanced transaction of the double-entry journal."""
-    order_id = UUID(int=row.order) if row.order else None
-    postings: list[Posting] = []
-    if row.cash_free:
-        postings.append(Posting(j.CASH_FREE, j.CNY, row.cash_free))
-    if row.cash_frozen:
-        postings.append(Posting(f"{j.CASH_FROZEN}/{order_id}", j.CNY, row.cash_frozen))
-    for part in row.parts:
-        postings.extend(_part_postings(row, part, order_id))
-    postings.extend(_money_postings(row))
-    at = at_shanghai(row.day, time(15, 0))
-    return Transaction(UUID(int=number), row.kind, at, tuple(postings), order_id=order_id)
-
-
-def _part_postings(row: Movement, part: LotPart, order_id: UUID | None) -> list[Posting]:
-    day = part.bought_on.isoformat()
-    free, frozen = f"{j.SHARES_FREE}/{day}", f"{j.SHARES_FROZEN}/{order_id}/{day}"
-    if row.kind in (Kind.FREEZE, Kind.RELEASE):
-        return [Posting(free, row.symbol, -part.qty), Posting(frozen, row.symbol, part.qty)]
-    account = frozen if row.kind is Kind.FILL and part.qty < 0 else free
-    made = [Posting(account, row.symbol, part.qty), Posting(j.OUTSIDE, row.symbol, -part.qty)]
-    if part.cost:
-        made.append(Posting(f"{j.INVENTORY}/{row.symbol}/{day}", j.CNY, part.cost))
-    return made
-
-
-def _money_postings(row: Movement) -> list[Posting]:
-    if row.kind is Kind.DEPOSIT:
-        return [Posting(j.CAPITAL, j.CNY, -row.cash_free)]
-    if row.kind is Kind.CORPORATE_ACTION and row.amount:
-        return [Posting(j.DIVIDEND, j.CNY, -row.amount)]
-    if row.kind is not Kind.FILL:
-        return []
-    accounts = (j.COMMISSION, j.STAMP_DUTY, j.TRANSFER_FEE)
-    made = [
-        Posting(account, j.CNY, fee) for account, fee in zip(accounts, row.fees, strict=True) if fee
-    ]
-    sold = row.parts[0].qty < 0
-    if sold:
-        cost = -sum(part.cost for part in row.parts)
-        made.append(Posting(j.REALISED, j.CNY, cost - row.amount))
-    return made
 
 
 def prove(account: TradingAccount, book: Book) -> None:

@@ -10,13 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caopan.domain.accounting.journal import CAPITAL, DIVIDEND, REALISED, Book
-from caopan.domain.accounting.trading_account import (
-    Reserve,
-    TradingAccount,
-    prove,
-    rebuilt,
-    transaction,
-)
+from caopan.domain.accounting.movements import transaction
+from caopan.domain.accounting.trading_account import Reserve, TradingAccount, prove, rebuilt
 from caopan.kernel.errors import ConfigInvalid, CorruptState
 
 DAY = date(2024, 1, 2)
@@ -101,6 +96,26 @@ def test_a_reverse_split_leaves_fewer_shares_and_the_whole_cost():
     account.entitle(SYMBOL, 0, Fraction(1, 10))
     assert (account.sellable(SYMBOL), account.holdings[SYMBOL].lots[0].cost) == (100, 100_000)
     prove(account, booked(account))
+
+
+def test_rights_are_paid_and_a_delisted_holding_is_written_off():
+    account = TradingAccount(10**9, DAY)
+    bought(account, 1, 1000, 100)
+    account.open_day(DAY + timedelta(days=1))
+    # Three for ten at 0.0080 yuan.
+    assert account.take_up_rights(SYMBOL, 300, 80)
+    assert account.sellable(SYMBOL) == 1000
+    assert not account.take_up_rights(SYMBOL, 1, 10**10)
+    prove(account, booked(account))
+    account.open_day(DAY + timedelta(days=2))
+    assert account.sellable(SYMBOL) == 1300
+    free = account.cash_free
+    assert account.write_off(SYMBOL) == 100_000 + 24_000
+    assert account.write_off(SYMBOL) == 0
+    assert (account.holdings, account.cash_free) == ({}, free)
+    book = booked(account)
+    assert book.balance(REALISED) == 124_000
+    prove(account, book)
 
 
 def test_oldest_lots_go_first_and_gain_is_realised():

@@ -17,7 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.journal import Book
-from caopan.domain.accounting.trading_account import TradingAccount, prove, transaction
+from caopan.domain.accounting.movements import transaction
+from caopan.domain.accounting.trading_account import TradingAccount, prove
 from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.choice import POLICIES

@@ -1,0 +1,94 @@
+"""Movements of a trading account, and the balanced transaction each one expands to.
+
+Owns LotPart, Movement and `transaction`. Must never hold a balance: a movement tells what changed.
+Tests: tests/property/domain/accounting/test_trading_account.py.
+"""
+
+from __future__ import annotations
+
+from datetime import date, time
+from typing import NamedTuple
+from uuid import UUID
+
+from caopan.domain.accounting import journal as j
+from caopan.domain.accounting.journal import Kind, Posting, Transaction
+from caopan.kernel.clock import at_shanghai
+
+
+class LotPart(NamedTuple):
+    """Shares taken from, or given to, the lot of one day; `cost` in units where it moves."""
+
+    bought_on: date
+    qty: int
+    cost: int
+
+
+class Movement(NamedTuple):
+    """One movement of the account: what happened, in the numbers that make its postings."""
+
+    kind: Kind
+    day: date
+    order: int
+    """The order's number at the exchange, 0 where there is none."""
+    symbol: str
+    cash_free: int
+    cash_frozen: int
+    parts: tuple[LotPart, ...]
+    """FREEZE and RELEASE: shares frozen or freed. FILL: bought (> 0) or sold from frozen (< 0)."""
+    fees: tuple[int, int, int]
+    """Commission, stamp duty, transfer fee."""
+    amount: int
+    """Traded amount of a fill, cash dividend of a corporate action."""
+
+
+def transaction(number: int, row: Movement) -> Transaction:
+    """Return movement `number` as a balanced transaction of the double-entry journal."""
+    order_id = UUID(int=row.order) if row.order else None
+    postings: list[Posting] = []
+    if row.cash_free:
+        postings.append(Posting(j.CASH_FREE, j.CNY, row.cash_free))
+    if row.cash_frozen:
+        postings.append(Posting(f"{j.CASH_FROZEN}/{order_id}", j.CNY, row.cash_frozen))
+    for part in row.parts:
+        postings.extend(_part_postings(row, part, order_id))
+    postings.extend(_money_postings(row))
+    at = at_shanghai(row.day, time(15, 0))
+    return Transaction(UUID(int=number), row.kind, at, tuple(postings), order_id=order_id)
+
+
+def _part_postings(row: Movement, part: LotPart, order_id: UUID | None) -> list[Posting]:
+    day = part.bought_on.isoformat()
+    free, frozen = f"{j.SHARES_FREE}/{day}", f"{j.SHARES_FROZEN}/{order_id}/{day}"
+    if row.kind in (Kind.FREEZE, Kind.RELEASE):
+        return [Posting(free, row.symbol, -part.qty), Posting(frozen, row.symbol, part.qty)]
+    account = frozen if row.kind is Kind.FILL and part.qty < 0 else free
+    made = [Posting(account, row.symbol, part.qty), Posting(j.OUTSIDE, row.symbol, -part.qty)]
+    if part.cost:
+        made.append(Posting(f"{j.INVENTORY}/{row.symbol}/{day}", j.CNY, part.cost))
+    return made
+
+
+def _money_postings(row: Movement) -> list[Posting]:
+    if row.kind is Kind.DEPOSIT:
+        return [Posting(j.CAPITAL, j.CNY, -row.cash_free)]
+    if row.kind is Kind.CORPORATE_ACTION:
+        return _action_postings(row)
+    if row.kind is not Kind.FILL:
+        return []
+    accounts = (j.COMMISSION, j.STAMP_DUTY, j.TRANSFER_FEE)
+    made = [
+        Posting(account, j.CNY, fee) for account, fee in zip(accounts, row.fees, strict=True) if fee
+    ]
+    sold = row.parts[0].qty < 0
+    if sold:
+        cost = -sum(part.cost for part in row.parts)
+        made.append(Posting(j.REALISED, j.CNY, cost - row.amount))
+    return made
+
+
+def _action_postings(row: Movement) -> list[Posting]:
+    """Return the income of a dividend, or the loss of a cost that is written off."""
+    if row.amount:
+        return [Posting(j.DIVIDEND, j.CNY, -row.amount)]
+    lost = -row.cash_free - sum(part.cost for part in row.parts)
+    return [Posting(j.REALISED, j.CNY, lost)] if lost else []
