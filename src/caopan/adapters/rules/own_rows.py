@@ -63,6 +63,7 @@ _FUNDS = (Board.ETF, Board.ETF20)
 
 _START_FROM_MEMORY = "; since when from memory"
 _LARGEST = "the largest order from memory"
+_S16 = f"§9 (S16){_START_FROM_MEMORY}"
 _TAX = "§7 (S1): a national tax, the same on each exchange"
 _FIVE_LEVELS = (ExchangeOrderType.MARKET_BEST5_CANCEL, ExchangeOrderType.MARKET_BEST5_LIMIT)
 _BEST_PRICES = (ExchangeOrderType.MARKET_PEER_BEST, ExchangeOrderType.MARKET_OWN_BEST)
@@ -487,13 +488,13 @@ SURVEILLANCE = tuple(
         (Figure.HFT_PER_SECOND, "300", _PROGRAMME_2025, None, "§9 (S15)", "V"),
         (Figure.HFT_PER_DAY, "20000", _PROGRAMME_2025, None, "§9 (S15)", "V"),
         (Figure.REPORT_FIRST, "1", _PROGRAMME_2024, None, "§9 (S15)", "V"),
-        (Figure.SELF_TRADE_SHARE, "0.1", _RULES_2023, None, "§9 (S16)", "V"),
-        (Figure.PULL_UP_3MIN, "0.04", _RULES_2023, None, "§9 (S16)", "V"),
-        (Figure.SPOOF_DEVIATION, "0.05", _RULES_2023, None, "§9 (S16)", "V"),
-        (Figure.SPOOF_DEVIATION_ST, "0.03", _RULES_2023, _RULES_2026, "§9 (S16)", "V"),
+        (Figure.SELF_TRADE_SHARE, "0.1", _RULES_2023, None, _S16, "V"),
+        (Figure.PULL_UP_3MIN, "0.04", _RULES_2023, None, _S16, "V"),
+        (Figure.SPOOF_DEVIATION, "0.05", _RULES_2023, None, _S16, "V"),
+        (Figure.SPOOF_DEVIATION_ST, "0.03", _RULES_2023, _RULES_2026, _S16, "V"),
         # Whether the 3 % outlived the 5 % limit of ST shares is open: the lower warns more.
         (Figure.SPOOF_DEVIATION_ST, "0.03", _RULES_2026, None, "§9", "U"),
-        (Figure.SPOOF_CANCELLED, "0.5", _RULES_2023, None, "§9 (S16)", "V"),
-        (Figure.LIMIT_PRICE_SHARE, "0.1", _RULES_2023, None, "§9 (S16)", "V"),
+        (Figure.SPOOF_CANCELLED, "0.5", _RULES_2023, None, _S16, "V"),
+        (Figure.LIMIT_PRICE_SHARE, "0.1", _RULES_2023, None, _S16, "V"),
     )
 )

@@ -19,6 +19,8 @@ from caopan.kernel.money import units, yuan
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from caopan.domain.accounting.fees import FeeRow
+
 
 def fees(
     ctx: typer.Context,
@@ -52,14 +54,14 @@ def fees(
     if paid <= 0:
         raise ConfigInvalid("PRICE_INVALID", f"price {price} is not positive")
     listing = read_security(symbol, board or _fund_board(symbol), None).listing
-    day, kind, table = (date or today()).date(), listing.board.instrument, load_rules().fees
+    day, table, instrument = (date or today()).date(), load_rules().fees, listing.board.instrument
     schedule = fee_schedule(
         table,
         commission_rate=rate or DEFAULT_COMMISSION_RATE,
         commission_min=minimum or DEFAULT_COMMISSION_MIN,
     )
     amount, selling = paid * qty, side.lower() == Side.SELL
-    cost = order_fees(schedule, Side(side.lower()), amount, day, listing.exchange, kind)
+    cost = order_fees(schedule, Side(side.lower()), amount, day, listing.exchange, instrument)
     payload: dict[str, Any] = {
         "symbol": listing.symbol,
         "date": day.isoformat(),
@@ -71,30 +73,29 @@ def fees(
         "total": yuan(cost.total),
         "net": yuan(amount - cost.total if selling else amount + cost.total),
         "contained": None,
-        "sources": {},
     }
+    kinds = [FeeKind.TRANSFER_FEE, *([FeeKind.STAMP_DUTY_SELL] if selling else [])]
     try:
-        check_commission_floor(schedule, day, listing.exchange, kind)
-        handling, regulatory = contained_fees(table, amount, day, listing.exchange, kind)
-        payload["contained"] = {
-            "handling_fee": yuan(handling),
-            "regulatory_fee": yuan(regulatory),
-        }
+        check_commission_floor(schedule, day, listing.exchange, instrument)
+        handling, regulatory = contained_fees(table, amount, day, listing.exchange, instrument)
+        parts = {"handling_fee": yuan(handling), "regulatory_fee": yuan(regulatory)}
+        payload["contained"] = parts
+        kinds += [FeeKind.HANDLING_FEE, FeeKind.REGULATORY_FEE]
     except Denied as error:
         payload["contained_unknown"] = error.message
-    for fee in FeeKind:
-        if fee is FeeKind.STAMP_DUTY_SELL and not selling:
-            continue
-        if payload["contained"] is None and fee in {FeeKind.HANDLING_FEE, FeeKind.REGULATORY_FEE}:
-            continue
-        row = table.row(listing.exchange, fee, day, kind)
-        payload["sources"][fee.value] = {
-            "rate": f"{row.rate.numerator}/{row.rate.denominator}" if row.rate else "0",
-            "source": row.source,
-            "confidence": row.confidence,
-            "effective_from": row.effective_from.isoformat(),
-        }
+    payload["sources"] = {
+        kind.value: _source(table.row(listing.exchange, kind, day, instrument)) for kind in kinds
+    }
     cli.result(payload, lambda console: _show(cli, payload, console))
+
+
+def _source(row: FeeRow) -> dict[str, str]:
+    return {
+        "rate": str(row.rate),
+        "source": row.source,
+        "confidence": row.confidence,
+        "effective_from": row.effective_from.isoformat(),
+    }
 
 
 def _fund_board(symbol: str) -> str | None:
