@@ -31,13 +31,14 @@ from caopan.kernel.errors import ConfigInvalid, Denied
 from caopan.kernel.money import units, yuan
 
 _ORDER = re.compile(
-    r"\b(BUY|SELL)\s+(?:(MARKET_\w+|LIMIT)\s+)?(?:([\d.]+)\s*[xX×@]\s*)?(\d+)\b(?!\.)"
+    r"\b(BUY|SELL)\s+(?:(?:MARKET_\w+|LIMIT)\s+)?(?:([\d.]+)\s*[xX×]\s*)?(\d+)\b(?!\.)"
 )
 _LEVEL = re.compile(r"(?:([A-Za-z]\w*)\s+)?([\d.]+)\s*[xX×]\s*(\d+)(?:\s*@\s*([\d:.]+))?")
 _LEVELS = re.compile(
     r"(asks|bids)\s+(\d+)\s+levels\s+([\d.]+)\s*\.\.\s*([\d.]+)\s+each\s+(\d+)", re.IGNORECASE
 )
 _TOTAL = re.compile(r"(asks|bids)\s+total\s+(\d+)", re.IGNORECASE)
+_SIDE = re.compile(r"(buy|sell)s?\b((?:(?!buy|sell).)*)", re.IGNORECASE | re.DOTALL)
 _IN_AUCTION = re.compile(r"(\d+)\s*@\s*(limit_up|limit_down|[\d.]+)")
 _AUCTIONS = frozenset(
     {
@@ -232,19 +233,17 @@ def _pattern(case: Case, rules: Rules) -> Answer:
 
 
 def _auction(case: Case, rules: Rules, phase: Phase) -> Answer:
-    buys, sells = list[AuctionOrder](), list[AuctionOrder]()
-    for phrase in case.context.phrases:
-        side, _, listed = phrase.partition(":")
-        if side.strip().lower() in {"buys", "sells"}:
-            into = buys if side.strip().lower() == "buys" else sells
-            for qty, word in _IN_AUCTION.findall(listed):
-                into.append(AuctionOrder(len(into), _auction_price(case, rules, word), int(qty)))
-            continue
-        for found in _ORDER.finditer(phrase):
-            if not found[3]:
-                raise UnreadableError("context", phrase, "has an order without a price")
-            into = buys if found[1] == "BUY" else sells
-            into.append(AuctionOrder(len(into), units(found[3]), int(found[4])))
+    sides = {"buy": list[AuctionOrder](), "sell": list[AuctionOrder]()}
+    written = [*case.context.phrases]
+    for names in (("buys", "bids"), ("sells", "asks")):
+        listed = (case.context.get(name) for name in names)
+        written += [f"{names[0]}: {text}" for text in listed if text]
+    for phrase in written:
+        for side, orders in _SIDE.findall(phrase):
+            into = sides[side.lower()]
+            for price, qty in _auction_orders(orders):
+                into.append(AuctionOrder(len(into), _auction_price(case, rules, price), int(qty)))
+    buys, sells = sides["buy"], sides["sell"]
     if not buys and not sells:
         raise UnreadableError("context", case.context.text, "holds no orders")
     reference = case.context.money("last") if phase in _LATER else None
@@ -260,6 +259,12 @@ def _auction(case: Case, rules: Rules, phase: Phase) -> Answer:
     if result is None:
         return Answer("NO_TRADE")
     return Answer("AUCTION", value=f"price={yuan(result.price)}; volume={result.volume}")
+
+
+def _auction_orders(text: str) -> list[tuple[str, str]]:
+    """Return (price, quantity) of each order written price x quantity or quantity @ price."""
+    found = [(price, qty) for _, price, qty, _ in _LEVEL.findall(text)]
+    return found or [(price, qty) for qty, price in _IN_AUCTION.findall(text)]
 
 
 def _auction_price(case: Case, rules: Rules, word: str) -> int:
@@ -312,9 +317,10 @@ def _taker(case: Case) -> tuple[ExchangeOrderType, int | None, int, bool]:
     phrase = next((one for one in case.context.phrases if _ORDER.search(one)), "")
     found = _ORDER.search(phrase)
     if found is not None:
-        price = units(found[3]) if found[3] else None
-        wanted = order_type(found[2] or case.cells["order_type"])
-        return wanted, price, int(found[4]), found[1] == "BUY"
+        price = units(found[2]) if found[2] else None
+        market = re.search(r"MARKET_\w+", phrase)
+        wanted = order_type(market[0] if market else case.cells["order_type"])
+        return wanted, price, int(found[3]), found[1] == "BUY"
     if not case.cells["side"]:
         raise UnreadableError("context", case.context.text, "holds no order")
     wanted = case.order_type

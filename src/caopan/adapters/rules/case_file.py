@@ -156,7 +156,7 @@ class Case:
         """Return the time of day. Raises UnreadableError."""
         text = self.cells["time"]
         try:
-            return time.fromisoformat(text.rjust(8, "0") if text.count(":") > 1 else text)
+            return time.fromisoformat(text.zfill(8 if text.count(":") > 1 else 5))
         except ValueError as error:
             raise UnreadableError("time", text, "is no time of day") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from caopan.adapters.rules.book import RuleBook
-from caopan.adapters.rules.case_file import Answer, Case, UnreadableError, order_type
+from caopan.adapters.rules.case_file import Answer, Case, UnreadableError
 from caopan.domain.accounting.fees import FeeSchedule, fee_schedule, upper_bound
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.halts import Direction, Tier, halt_after
@@ -115,10 +115,9 @@ def price_cage(case: Case, rules: Rules) -> Answer:
     """Answer with the bound that holds for the order, and whether it lies inside."""
     row = rules.book.market.cages.row(case.exchange, case.board, case.day)
     halted, phase = _phase(case, rules)
-    price = case.money("price")
     if not applies(row, phase, case.order_type.kind, halted=halted):
         return Answer("ACCEPT", detail=row.source)
-    base = case.context.money("base")
+    price, base = case.money("price"), case.context.money("base")
     if base is None:
         known = {key: case.context.money(key) for key in ("bid1", "ask1", "last")}
         top = BookTop(known["bid1"], known["ask1"], known["last"], case.money("pre_close"))
@@ -162,6 +161,8 @@ def phase_ordertype(case: Case, rules: Rules) -> Answer:
     halted, phase = _phase(case, rules)
     if phase is Phase.NON_TRADING_DAY:
         return Answer("REJECT:NON_TRADING_DAY", detail=rules.calendar.name)
+    if case.state == "suspended":
+        return Answer("REJECT:SUSPENDED", detail="a suspended security takes no orders")
     action = (case.context.get("action") or "NEW").upper()
     if action not in {"NEW", "CANCEL"}:
         raise UnreadableError("context.action", action)
@@ -382,16 +383,14 @@ def _buy(case: Case, rules: Rules) -> Answer:
     word = re.match(r"\w+", case.context.get("order_type") or case.cells["order_type"])
     # Which market type does not matter: each freezes the most it can cost.
     is_market = word is not None and word[0].upper().startswith("MARKET")
-    price = case.money("price")
-    if not is_market and word is not None:
-        order_type(word[0])
     if is_market:
-        most = limits(case, rules).up
+        most = case.context.money("protect_price") or limits(case, rules).up
         if most is None:
             raise UnreadableError("order_type", word, "freezes at limit-up, and there is none")
-        price = case.context.money("protect_price") or most
+    else:
+        most = case.money("price")
     need = upper_bound(
-        schedule(case, rules), case.qty, price, case.day, case.exchange, case.board.instrument
+        schedule(case, rules), case.qty, most, case.day, case.exchange, case.board.instrument
     )
     enough = need <= cash
     return Answer(

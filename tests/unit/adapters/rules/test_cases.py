@@ -183,6 +183,7 @@ def test_quantity(cells, outcome):
             "REJECT:PHASE",
         ),
         (order("BUY", "10", date="2026-11-21"), "REJECT:NON_TRADING_DAY"),
+        (order("BUY", "10", state="suspended"), "REJECT:SUSPENDED"),
     ],
 )
 def test_phases_and_types(cells, outcome):
@@ -231,6 +232,10 @@ def test_halts(cells, outcome, until):
         (
             order("BUY", "10", "1000", context="cash_available=11005.11; order_type=MARKET -> up"),
             "ACCEPT",
+        ),
+        (
+            order("BUY", "", "1000", order_type="MARKET_IOC", context="cash_available=11005.10"),
+            "REJECT:INSUFFICIENT_CASH",
         ),
         # A fund costs no transfer fee.
         (order("BUY", "10", "1000", context="cash_available=10005", **FUND), "ACCEPT"),
@@ -337,6 +342,16 @@ def test_programme_trading(context, outcome):
             "price=10.00; volume=5",
         ),
         ({"time": "15:00:00", "context": "BUY 9.99x100; SELL 10.00x100"}, "NO_TRADE", ""),
+        (
+            {"time": "9:25", "context": "buys=[10.02x100, 10.01x200]; SELL 10x150, 10.01x150"},
+            "AUCTION",
+            "price=10.01; volume=300",
+        ),
+        (
+            {"context": "asks=[10.00x100]; BUY 300 MARKET_BEST5_CANCEL"},
+            "CANCEL_REST",
+            "10.00x100; filled 100; cancelled 200",
+        ),
     ],
 )
 def test_matching(cells, outcome, value):
