@@ -7,6 +7,8 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.fee_terms import NO_FEES
@@ -458,3 +460,37 @@ def test_a_star_market_order_without_limits_needs_its_protective_price():
     bare = place(exchange, ms(10), kind=kind, symbol=STAR)
     assert "protective price" in bare.code
     assert place(exchange, ms(10), ticks=1010, kind=kind, symbol=STAR).status is Status.LIVE
+
+
+# --- rules only take away -------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    at=st.integers(ms(9), ms(15, 10)),
+    side=st.sampled_from(Side),
+    qty=st.integers(-100, 3_000),
+    ticks=st.one_of(st.just(0), st.integers(880, 1_120)),
+    kind=st.sampled_from(OrderType),
+    symbol=st.sampled_from([SH, SZ, STAR]),
+)
+def test_the_dated_rules_never_admit_what_is_refused_without_them(
+    at, side, qty, ticks, kind, symbol
+):
+    ruled, free = RULED, UNRULED
+    with_rules, without = (
+        one.place(max(at, one.now_ms), symbol, side, qty, ticks * TICK, kind)
+        for one in (fresh(ruled), fresh(free))
+    )
+    if without.status is Status.REJECTED:
+        assert with_rules.status is Status.REJECTED
+
+
+RULED, UNRULED = floor(hours=True), floor()
+
+
+def fresh(exchange: SandboxExchange) -> SandboxExchange:
+    """Begin another day, with nothing resting; loading the rules each time would be slow."""
+    exchange.close_day()
+    exchange.open_day(exchange.day + timedelta(days=1), quotes())
+    return exchange
