@@ -45,11 +45,6 @@ class AccountCache:
         self.nav_peak = 0
 
     @classmethod
-    def empty(cls) -> AccountCache:
-        """Return the image of nothing; every order would be refused on it."""
-        return cls(Book(), ())
-
-    @classmethod
     async def load(cls, uow: UnitOfWork) -> AccountCache:
         """Read the account of the unit of work's run."""
         cache = cls(await uow.journal.balances(), await uow.orders.not_terminal())

@@ -78,10 +78,22 @@ class Pipeline:
     def __init__(self, desk: Desk) -> None:
         """Take the desk; call `start` before anything else."""
         self.desk = desk
-        self.account = AccountCache.empty()
+        self._account: AccountCache | None = None
         self.stage_ms: dict[str, list[float]] = {}
 
-    # ------------------------------------------------------------------ start and recovery
+    @property
+    def account(self) -> AccountCache:
+        """Return the account's image.
+
+        Raises:
+            CorruptState: ACCOUNT_NOT_LOADED before `start`, and after any failure in a stage: what
+                the image held may never have been stored.
+        """
+        if self._account is None:
+            raise CorruptState(
+                "ACCOUNT_NOT_LOADED", "the account was not read from the store", remedy="start anew"
+            )
+        return self._account
 
     async def start(self, cash: int) -> None:
         """Load the account, pay in `cash` units if the run is new, and finish what was cut off."""
@@ -105,8 +117,6 @@ class Pipeline:
             await uow.ledger.append([records.run_opened(run, opening, self.desk.clock.now())])
             await uow.commit()
         self.account.apply([opening])
-
-    # ------------------------------------------------------------------ one decision
 
     async def run_cycle(self, slot: str, trading_day: date) -> Cycle:
         """Make one decision for `trading_day` and carry it until its orders are at the venue."""
@@ -139,7 +149,7 @@ class Pipeline:
             raise
         except BaseException:
             # Whatever was not committed is gone from the store, so it must go from the image.
-            self.account = AccountCache.empty()
+            self._account = None
             raise
         return work.cycle
 
@@ -288,8 +298,6 @@ class Pipeline:
         self.account.apply(orders=[sending])
         return await hand.send(sending, clearance, self.desk.broker, self.desk.clock.now())
 
-    # ------------------------------------------------------------------ fills and books
-
     async def settle(self) -> None:
         """Collect what the venue says of working orders and book it, once."""
         await self._timed("settlement", self._settle)
@@ -319,7 +327,8 @@ class Pipeline:
 
     async def _record_settlement(self, before: Mapping[str, Order], result: Settlement) -> None:
         orders = [saved_once(order, before[tag]) for tag, order in result.changed.items()]
-        traces = await self._traces({order.decision_id for order in orders})
+        decided = {order.decision_id for order in orders}
+        traces = {decision_id: await self._trace(decision_id) for decision_id in decided}
         drafts = [records.filled(fill, traces[fill.decision_id]) for fill in result.fills]
         drafts += [records.ordered(o, traces[o.decision_id]) for o in orders if o.is_terminal]
         async with self._begin() as uow:
@@ -379,8 +388,6 @@ class Pipeline:
             await uow.ledger.append([records.day_closed(point)])
             await uow.commit()
 
-    # ------------------------------------------------------------------ parts of the stages
-
     def _build_observation(self, cycle: Cycle, now: datetime, day: date) -> Observation:
         desk = self.desk
         session = desk.calendar.is_session(shanghai(now).date())
@@ -407,12 +414,6 @@ class Pipeline:
     def _phase_end(self, now: datetime) -> datetime:
         session = self.desk.calendar.is_session(shanghai(now).date())
         return self.desk.phases.window(now, session=session).end
-
-    async def has_cycle(self, day: date, slot: str) -> bool:
-        """Return whether the slot of that day has had its decision."""
-        async with self._begin() as uow:
-            newest = await uow.cycles.last()
-        return newest is not None and (newest.trading_day, newest.slot) == (day, slot)
 
     async def _add_exit_plans(
         self, uow: UnitOfWork, decision: Decision, orders: list[Order], now: datetime
@@ -457,11 +458,9 @@ class Pipeline:
             await uow.ledger.append(drafts)
             await uow.commit()
 
-    # ------------------------------------------------------------------ reading back
-
     async def _reload(self) -> None:
         async with self._begin() as uow:
-            self.account = await AccountCache.load(uow)
+            self._account = await AccountCache.load(uow)
 
     async def _observation(self, work: Work) -> Observation:
         if work.observation is None:
@@ -474,9 +473,6 @@ class Pipeline:
             async with self._begin() as uow:
                 work.decision = await records.read_decision(uow, work.cycle)
         return work.decision
-
-    async def _traces(self, decision_ids: set[UUID]) -> dict[UUID, UUID]:
-        return {decision_id: await self._trace(decision_id) for decision_id in decision_ids}
 
     async def _trace(self, decision_id: UUID) -> UUID:
         async with self._begin() as uow:

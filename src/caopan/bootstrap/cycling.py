@@ -29,6 +29,7 @@ from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.kernel.canonical import sha256_hex
 from caopan.kernel.clock import Clock, at_shanghai, iso, shanghai
 from caopan.kernel.errors import ConfigInvalid, Denied
 from caopan.settings import Settings
@@ -36,6 +37,7 @@ from caopan.settings import Settings
 _SYNTHETIC_DAYS = 330
 _SYNTHETIC_BREADTH = 40
 _NONCE_BYTES = 16
+_PLACE_DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,4 +182,5 @@ def _account_id(request: CycleRequest) -> str:
     """Name the desk by its market: one account never trades two data sets."""
     if request.data is None:
         return f"sandbox-synthetic-{request.seed}"
-    return f"sandbox-{request.data.name}"
+    place = sha256_hex(str(request.data.resolve()).encode())[:_PLACE_DIGITS]
+    return f"sandbox-{request.data.name}-{place}"

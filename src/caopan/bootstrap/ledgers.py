@@ -6,15 +6,15 @@ Owns `verify_runs` and `read_story`. Must never write.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.application.ports.store import Run, UnitOfWork
-from caopan.domain.ledger.chain import Entry, Verification, Verifier
+from caopan.domain.ledger.chain import Entry, Fault, Head, Verification, Verifier
 from caopan.kernel.clock import iso
-from caopan.kernel.errors import ConfigInvalid
+from caopan.kernel.errors import CaopanError, ConfigInvalid
 
 LAST = "last"
 
@@ -107,9 +107,32 @@ async def _newest(store: PostgresStore, run_id: int | None) -> list[tuple[int, U
 
 
 async def _verify(uow: UnitOfWork) -> Verification:
+    """Return the verdict on a chain, and on whether run and decisions are those it tells of.
+
+    An emptied chain with a head set back to nothing is whole in itself; the rows tell on it.
+    """
     verifier = Verifier()
+    decided: set[UUID] = set()
+    config: object = None
     async for entry, payload in uow.ledger.entries():
         verifier.feed(entry, payload)
         if verifier.failed:
             break
-    return verifier.finish(await uow.ledger.head())
+        if entry.seq == 1 and payload:
+            config = json.loads(payload).get("config")
+        if entry.decision_id is not None:
+            decided.add(entry.decision_id)
+    try:
+        head = await uow.ledger.head()
+    except CaopanError:
+        head = Head()
+    verdict = verifier.finish(head)
+    if not verdict.verified:
+        return verdict
+    run = await uow.run.get()
+    known = {cycle.decision_id for cycle in await uow.cycles.all()}
+    opened = verdict.entries > 0 or bool(known)
+    if known == decided and (not opened or config == run.config):
+        return verdict
+    first_bad = 1 if opened and config != run.config else verdict.entries + 1
+    return replace(verdict, first_bad_seq=first_bad, fault=Fault.ROWS_DIFFER)

@@ -38,7 +38,7 @@ from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.clock import Clock, at_shanghai
-from caopan.kernel.errors import ConfigInvalid
+from caopan.kernel.errors import ConfigInvalid, Conflict
 from caopan.settings import Settings
 
 MODEL_DEADLINE_MS = 180_000
@@ -128,6 +128,7 @@ async def run_replay(
                 database_url, store, run, market, model, clock, calendar, durable=False
             ) as desk,
         ):
+            await _refuse_finished(store, run)
             pipeline = Pipeline(desk)
             await replay(pipeline, clock, ReplayPlan(days, request.cash), watcher.on_day)
             report = await report_run(store, run.run_id, request.cash)
@@ -240,6 +241,17 @@ def _config(
         seed=request.seed,
         symbols=request.symbols,
     ).as_json(info, RiskPolicy(), fee_schedule(load_rules().fees))
+
+
+async def _refuse_finished(store: Store, run: Run) -> None:
+    async with store.begin(run.run_id) as uow:
+        now = await uow.run.get()
+    if now.status is not RunStatus.RUNNING:
+        raise Conflict(
+            "RUN_CLOSED",
+            f"another process has just finished run {run.run_id}",
+            remedy="start the command again: it makes a new run",
+        )
 
 
 async def _find_or_create(

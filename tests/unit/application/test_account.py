@@ -161,7 +161,7 @@ def test_finished_orders_leave_the_image_and_their_fills_stay_known():
 
 
 def test_on_an_empty_image_every_order_is_refused():
-    found = AccountCache.empty().standing({}, {}, DAY)
+    found = AccountCache(Book(), ()).standing({}, {}, DAY)
     for side in Side:
         question = sample_question(order=sample_proposal(side=side), standing=found)
         assert not judge_order(question).passed

@@ -8,6 +8,7 @@ Must never know a table.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, cast
@@ -37,6 +38,9 @@ _LOCK_TIMEOUT_MS = 30_000
 _BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
 """Every statement of a unit of work goes by key. On a fresh database, which has no statistics yet,
 the planner would keep plans that read whole tables and slow down as these grow."""
+
+# A lost connection is told once, as our own error; the driver would warn beside it.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 
 def conninfo(url: str, options: str = "") -> str:

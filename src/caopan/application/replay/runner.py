@@ -58,7 +58,7 @@ async def _play_day(pipeline: Pipeline, clock: ReplayClock, day: date) -> None:
     if clock.now() < opening:
         clock.set(opening)
     await pipeline.open_day(day)
-    if not await pipeline.has_cycle(day, SLOT):
+    if not await _decided(pipeline, day):
         await pipeline.run_cycle(SLOT, day)
     clock.set(at_shanghai(day, SETTLE_AT))
     await pipeline.settle()
@@ -70,3 +70,9 @@ async def _stand_where_left(pipeline: Pipeline, clock: ReplayClock) -> None:
         newest = await uow.cycles.last()
     if newest is not None and newest.opened_at > clock.now():
         clock.set(newest.opened_at)
+
+
+async def _decided(pipeline: Pipeline, day: date) -> bool:
+    async with pipeline.desk.store.begin(pipeline.desk.run.run_id) as uow:
+        newest = await uow.cycles.last()
+    return newest is not None and (newest.trading_day, newest.slot) == (day, SLOT)

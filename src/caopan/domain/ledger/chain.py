@@ -142,6 +142,8 @@ class Fault(StrEnum):
     """The stored payload does not give payload_hash."""
     HEAD_MISMATCH = "head_mismatch"
     """The chain ends before or beside the recorded head: entries were cut off or added."""
+    ROWS_DIFFER = "rows_differ"
+    """The chain itself is whole, but the run or its decisions are not what it tells of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from caopan.interfaces.cli.output import Cli
-from caopan.interfaces.cli.replay import read_cash
+from caopan.interfaces.cli.replay import MOST_SEED, read_cash
 from caopan.kernel.clock import SHANGHAI
 from caopan.kernel.errors import ConfigInvalid
 
@@ -27,7 +27,7 @@ def cycle(
     at: Annotated[str | None, typer.Option("--at", metavar="TIME")] = None,
     cash: Annotated[str, typer.Option("--cash")] = "1000000",
     model: Annotated[str | None, typer.Option("--model")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 7,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED)] = 7,
 ) -> None:
     """Make one decision on the desk's own account."""
     cli = Cli.of(ctx)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from caopan.interfaces.cli.output import Cli
+from caopan.interfaces.cli.replay import MOST_SEED
 
 DEFAULT_DAYS = 250
 DEFAULT_SEED = 7
@@ -22,7 +23,7 @@ def demo(
     ctx: typer.Context,
     once: Annotated[bool, typer.Option("--once")] = False,
     days: Annotated[int, typer.Option("--days", min=1, max=MOST_DAYS)] = DEFAULT_DAYS,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = DEFAULT_SEED,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED)] = DEFAULT_SEED,
     model: Annotated[str | None, typer.Option("--model")] = None,
 ) -> None:
     """Run the chain over `days` sessions of the synthetic market."""

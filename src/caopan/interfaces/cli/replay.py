@@ -13,7 +13,10 @@ import typer
 
 from caopan.interfaces.cli.output import Cli
 from caopan.kernel.errors import ConfigInvalid
-from caopan.kernel.money import units
+from caopan.kernel.money import units, yuan
+
+MOST_SEED = 2**53 - 1
+_MOST_CASH = units(1_000_000_000_000)
 
 
 def replay(
@@ -24,7 +27,7 @@ def replay(
     symbols: Annotated[str | None, typer.Option("--symbols", metavar="A,B,…")] = None,
     cash: Annotated[str, typer.Option("--cash")] = "1000000",
     model: Annotated[str | None, typer.Option("--model")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED)] = 0,
 ) -> None:
     """Run the chain over the bars of a file or folder."""
     from caopan.application.ports.store import RunKind
@@ -57,9 +60,11 @@ def read_day(option: str, text: str) -> date:
 def read_cash(text: str) -> int:
     """Return a positive amount of yuan in units, or raise ConfigInvalid CASH_INVALID."""
     amount = units(text)
-    if amount <= 0:
+    if not 0 < amount <= _MOST_CASH:
         raise ConfigInvalid(
-            "CASH_INVALID", f"--cash {text} is not more than nothing", remedy="write 1000000"
+            "CASH_INVALID",
+            f"--cash {text} is not between 0.01 and {yuan(_MOST_CASH)} yuan",
+            remedy="write 1000000",
         )
     return amount
 
