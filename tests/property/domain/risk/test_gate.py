@@ -392,10 +392,15 @@ def test_a_reservation_only_takes():
         assert standing.orders_today == before.orders_today + 1
         assert standing.held == before.held
         assert (standing.nav, standing.nav_peak) == (before.nav, before.nav_peak)
+        mine = order.symbol
         if order.side is Side.SELL:
             assert standing.cash_free == before.cash_free
             assert standing.exposure == before.exposure
+            assert standing.sellable == before.sellable | {mine: before.sellable[mine] - order.qty}
         else:
+            assert standing.cash_free == before.cash_free - question.cost_bound
+            exposed = before.exposure.get(mine, 0) + order.value
+            assert standing.exposure == before.exposure | {mine: exposed}
             assert standing.sellable == before.sellable
         if passed:
             assert standing.cash_free <= before.cash_free
