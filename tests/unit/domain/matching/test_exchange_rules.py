@@ -240,6 +240,23 @@ def test_where_each_policy_fills_the_same_order():
     }
 
 
+@pytest.mark.parametrize("policy", ["next_bar_open", "auction_then_touch", "book"])
+@pytest.mark.parametrize("side", list(Side))
+def test_a_bar_that_had_begun_does_not_serve_a_later_order(policy, side):
+    """Its open, high and low may lie before the order."""
+    exchange = floor(policy)
+    for started, shares in ((ms(9, 40), 1000), (ms(9, 45), 1000), (ms(9, 50), 0)):
+        exchange.close_day()
+        exchange.open_day(exchange.day + timedelta(days=1), quotes())
+        if side is SELL:
+            place(exchange, ms(9, 31), ticks=1100)
+            exchange.on_bar(SH, bar(ms(9, 32), ms(9, 33), 1000, 1010, 1000, 1000))
+        exchange.take_events()
+        place(exchange, started, side, ticks=1050 if side is BUY else 950)
+        exchange.on_bar(SH, bar(ms(9, 45), ms(10), 1000, 1010, 990, 1000))
+        assert sum(qty for _, qty, _ in trades(exchange)) == shares
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 def test_a_sealed_limit_fills_nobody_for_free(policy):
     exchange = floor(policy)
