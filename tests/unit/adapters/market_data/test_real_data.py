@@ -74,6 +74,57 @@ def test_new_listings_have_no_limit_or_the_old_rules_44_and_36_percent(panel):
     assert rows.filter(pl.col("listing_day_index") > 1)["our_up"].null_count() > 0
 
 
+def test_no_traded_price_lies_outside_the_limits_on_any_row_that_has_them(panel):
+    given = pl.read_parquet(BARS)["up_limit"].is_not_null().sum()
+    rows = panel._rows.filter(pl.col("limit_up").is_not_null())
+    assert rows.height == given
+    assert rows.select("our_up", "our_down").null_count().row(0) == (0, 0)
+    traded = rows.filter(pl.col("volume") > 0)
+    assert traded.height > 0.9 * given
+    outside = (pl.col("high") > pl.col("our_up")) | (pl.col("low") < pl.col("our_down"))
+    assert traded.filter(outside).is_empty()
+
+
+def test_the_six_first_days_of_the_old_rule_are_right_to_the_fen(panel):
+    """Issue price +44 % and -36 %, each rounded half up to 0.01 yuan, by integers alone."""
+    unlimited = panel._rows.filter(pl.col("limit_up").is_null())
+    main = unlimited.filter(pl.col("symbol").str.contains("^(60|00)"))
+    assert main["symbol"].n_unique() == main.height == 6
+    assert main["limits_known"].all()
+    for row in main.iter_rows(named=True):
+        up, down = ((row["pre_close"] * share + 5_000) // 10_000 * 100 for share in (144, 64))
+        assert (row["our_up"], row["our_down"]) == (up, down), row["symbol"]
+        assert down <= row["low"] <= row["high"] <= up
+    # The rest are the first five days of ChiNext and STAR listings, which have no limit at all.
+    rest = unlimited.filter(~pl.col("symbol").str.contains("^(60|00)"))
+    assert rest["listing_day_index"].max() == 5
+    assert rest["our_up"].null_count() == rest["our_down"].null_count() == rest.height
+
+
+def test_st_names_of_the_main_board_rise_above_their_old_limit_only_since_2026_07_06():
+    """Highs above 5.5 % of the close before: under 1 % of days before, over 5 % of days since.
+
+    5.5 % and not 5 %: rounding to 0.01 yuan lifts a limit by up to 0.005 yuan, 0.5 % of a share of
+    1 yuan, and none here is cheaper. Rare, not absent, before: a name is ST by the file's own date,
+    so two that became ST later still moved by 10 %. The shares seen are 0.5 % and 12 %; a limit of
+    5 % since that day would leave the latter near the former. Prices are adjusted: no row is exact.
+    """
+    path = DATA / "mainboard_recent_qfq.parquet"
+    if not path.is_file():
+        pytest.skip(f"no real data at {path}")
+    rows = pl.read_parquet(path).filter(
+        pl.col("is_st_name") & ~pl.col("is_delisting_name"),
+        pl.col("prev_close").is_not_null() & (pl.col("volume") > 0),
+    )
+    assert rows["prev_close"].min() >= 1
+    risen = pl.col("high") > pl.col("prev_close") * 1.055
+    before = rows.filter(pl.col("date") < "2026-07-06").select(risen.alias("risen"))["risen"]
+    since = rows.filter(pl.col("date") >= "2026-07-06").select(risen.alias("risen"))["risen"]
+    assert min(before.len(), since.len()) > 500
+    assert before.mean() < 0.01
+    assert since.mean() > 0.05
+
+
 def test_nothing_traded_outside_its_limits_but_the_one_known_row(panel):
     outside = [f for f in panel.audit() if "outside its limits" in f.detail]
     assert {(f.symbol, str(f.day)) for f in outside} <= {("000792.SZ", "2021-08-10")}
