@@ -99,6 +99,8 @@ def show_run(cli: Cli, outcome: ReplayOutcome, chart: Path | None, console: Cons
     from rich.text import Text
 
     report = outcome.report
+    if outcome.info.synthetic:
+        console.print(cli.tr("run.synthetic"), style="yellow")
     title = cli.tr("run.title", model=_model_name(cli, outcome), data=outcome.info.label)
     table = Table(
         # As text: a file or a model may be called [bold].
