@@ -14,8 +14,6 @@ from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.terms import (
     CONTINUOUS_MS,
     NO_LIMIT_UP,
-    ORDER_TYPES,
-    PROTECTED,
     Listing,
     LiveOrder,
     SecurityTerms,
@@ -65,21 +63,22 @@ def _out_of_hours(terms: SecurityTerms, order: LiveOrder, rules: DayRules | None
 
 
 def _bad_type(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
-    kind, exchange = order.kind, listing.exchange
+    kind = order.kind
     if kind is ExchangeOrderType.LIMIT:
         return None
     if kind is ExchangeOrderType.AFTER_HOURS_FIXED:
         return (OTHER, "orders at the close after hours are not matched here")
-    if order.price and exchange not in PROTECTED:
-        return (OTHER, f"{exchange} has no protective price")
     if rules is None:
-        known = kind in ORDER_TYPES[exchange]
-        return None if known else (OTHER, f"{exchange} has no {kind} orders")
+        return None
     has_limits = listing.limit_up != NO_LIMIT_UP
     # Brokers put the day's limit where a client gives no protective price.
     protection = order.price or (listing.limit_up if has_limits else None)
     refused = rules.type_refusal(kind, listing.terms, has_limits=has_limits, protection=protection)
-    return refused and (OTHER, refused.detail)
+    if refused:
+        return (OTHER, refused.detail)
+    if order.price and not rules.protects(kind, listing.terms):
+        return (OTHER, f"{kind} orders on {listing.exchange} carry no protective price")
+    return None
 
 
 def _bad_price(listing: Listing, order: LiveOrder) -> Refusal | None:

@@ -94,6 +94,11 @@ class DayRules:
             protection=protection,
         )
 
+    def protects(self, kind: ExchangeOrderType, terms: SecurityTerms) -> bool:
+        """Return whether an order of `kind` carries a protective price."""
+        row = self._market.order_types.row(terms.exchange, terms.board, kind, self._day)
+        return row is not None and row.needs_protection
+
     def cage(
         self, at_ms: int, terms: SecurityTerms, last: int | None, pre_close: int, *, buying: bool
     ) -> int | None:

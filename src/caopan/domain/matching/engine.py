@@ -59,7 +59,7 @@ class ExchangeTerms:
     slippage: PriceModel = field(default_factory=NoSlippage)
     rules: DayRules | None = None
     """Phases, order types and price cage by date; None: they are not asked (days without moments,
-    a neutral scenario), and each exchange has the order types it has today."""
+    a neutral scenario), and every order type but the one after hours is taken everywhere."""
 
 
 class SandboxExchange:

@@ -31,18 +31,6 @@ CLOSE_MS = 54_000_000
 """15:00:00, when the closing auction's price is fixed."""
 
 
-_T = ExchangeOrderType
-_EVERYWHERE = {_T.LIMIT, _T.MARKET_BEST5_CANCEL, _T.MARKET_PEER_BEST, _T.MARKET_OWN_BEST}
-ORDER_TYPES: dict[Exchange, frozenset[ExchangeOrderType]] = {
-    Exchange.SH: frozenset({*_EVERYWHERE, _T.MARKET_BEST5_LIMIT}),
-    Exchange.SZ: frozenset({*_EVERYWHERE, _T.MARKET_IOC, _T.MARKET_FOK}),
-    Exchange.BJ: frozenset({*_EVERYWHERE, _T.MARKET_BEST5_LIMIT}),
-}
-"""Which exchange takes which type where no dated table is given (market-rules.md §5)."""
-PROTECTED = frozenset({Exchange.SH, Exchange.BJ})
-"""Exchanges where a market order carries a protective price (保护限价)."""
-
-
 @dataclass(frozen=True, slots=True)
 class SecurityTerms:
     """What holds for a security until it is told otherwise. Tick in units, quantities in shares."""

@@ -14,6 +14,7 @@ from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.fee_terms import NO_FEES
 from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.order_types import ExchangeOrderType as OrderType
+from caopan.domain.market.phases import OrderKind
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.book_policy import Book
 from caopan.domain.matching.choice import POLICIES, policy_named
@@ -54,7 +55,12 @@ def terms_of(symbol: str, board: Board = Board.MAIN, **changes) -> SecurityTerms
 
 
 def floor(
-    policy: str | FillPolicy = "auction_then_touch", *, hours=False, t_plus_one=False, **changes
+    policy: str | FillPolicy = "auction_then_touch",
+    *,
+    hours=False,
+    t_plus_one=False,
+    opens=DAY,
+    **changes,
 ):
     """An open exchange: limits 900 to 1100 ticks, capacity a tenth of volume, no fees."""
     terms = ExchangeTerms(
@@ -69,9 +75,9 @@ def floor(
         terms_of(SZ, t_plus_one=t_plus_one),
         star,
     ]
-    account = TradingAccount(10**12, DAY - timedelta(days=1))
+    account = TradingAccount(10**12, opens - timedelta(days=1))
     exchange = SandboxExchange(terms, securities, account, dict.fromkeys(Exchange, NO_FEES))
-    exchange.open_day(DAY, quotes())
+    exchange.open_day(opens, quotes())
     return exchange
 
 
@@ -167,15 +173,6 @@ def test_shenzhen_keeps_what_comes_between_the_auction_and_the_morning():
         ({"qty": 1_000_100, "ticks": 1000}, "BROKER_REJECT_OTHER: 1000100 shares"),
         ({"qty": 199, "ticks": 1000, "symbol": STAR}, "BROKER_REJECT_OTHER: a buy is for 200"),
         ({"side": SELL, "ticks": 1000}, "BROKER_REJECT_POSITION: 1000 of 0"),
-        ({"kind": OrderType.MARKET_FOK}, "BROKER_REJECT_OTHER: SH has no market_fok"),
-        (
-            {"kind": OrderType.MARKET_BEST5_LIMIT, "symbol": SZ},
-            "BROKER_REJECT_OTHER: SZ has no market_best5_",
-        ),
-        (
-            {"kind": OrderType.MARKET_IOC, "ticks": 1000, "symbol": SZ},
-            "BROKER_REJECT_OTHER: SZ has",
-        ),
     ],
 )
 def test_what_the_exchange_refuses(wrong, code):
@@ -312,6 +309,46 @@ def after_one_bar(kind, qty=1000, ticks=0, symbol=SH, policy="book", volume=20_0
     first = bar(ms(9, 45), ms(10), 1000, high, 1000, 1000, volume=volume)
     exchange.on_bar(symbol, first)
     return [(qty, at) for _, qty, at in trades(exchange)], order
+
+
+@pytest.mark.parametrize("day", [date(2022, 6, 1), DAY])
+@pytest.mark.parametrize("symbol", [SH, SZ, STAR])
+@pytest.mark.parametrize("kind", [one for one in OrderType if one.kind is OrderKind.MARKET])
+def test_a_type_is_taken_where_and_since_when_the_dated_table_has_it(day, symbol, kind):
+    market = load_rules().market
+    exchange = floor(hours=True, opens=day)
+    board = exchange.listing(symbol).terms.board
+    row = market.order_types.row(Exchange(symbol[-2:]), board, kind, day)
+    bare = place(exchange, ms(10), kind=kind, symbol=symbol)
+    assert (bare.status is Status.LIVE) is (row is not None)
+    protected = place(exchange, ms(10), kind=kind, symbol=symbol, ticks=1005)
+    assert (protected.status is Status.LIVE) is (row is not None and row.needs_protection)
+    assert floor().place(ms(10), symbol, BUY, 1000, 0, kind).status is Status.LIVE
+
+
+def test_shanghai_takes_best_price_orders_only_since_the_table_says_so():
+    kind = OrderType.MARKET_OWN_BEST
+    early = place(floor(hours=True, opens=date(2022, 6, 1)), ms(10), kind=kind)
+    assert "main on SH takes no market_own_best orders on 2022-06-01" in early.code
+    assert place(floor(hours=True), ms(10), kind=kind).status is Status.LIVE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"kind": OrderType.MARKET_FOK}, "BROKER_REJECT_OTHER: main on SH takes no market_fok"),
+        (
+            {"kind": OrderType.MARKET_BEST5_LIMIT, "symbol": SZ},
+            "BROKER_REJECT_OTHER: main on SZ takes no market_best5_limit",
+        ),
+        (
+            {"kind": OrderType.MARKET_IOC, "ticks": 1000, "symbol": SZ},
+            "BROKER_REJECT_OTHER: market_ioc orders on SZ carry no protective price",
+        ),
+    ],
+)
+def test_a_refused_type_is_named(wrong, code):
+    assert place(floor(hours=True), ms(10), **wrong).code.startswith(code)
 
 
 def test_best_five_then_cancel():
