@@ -26,6 +26,10 @@ async def send(order: Order, clearance: Clearance, broker: Broker, now: datetime
         raise Denied("ORDER_NOT_SENDING", f"order {order.client_order_id} is {order.status}")
     try:
         verify(clearance, order, now)
+    except Denied as refusal:
+        # Refused by ourselves: nothing left, so the venue has not said no.
+        return moved(order, OrderStatus.NOT_SENT, now, reject_code=refusal.code)
+    try:
         report = await broker.submit(order, clearance)
     except Denied as refusal:
         return moved(order, OrderStatus.REJECTED, now, reject_code=refusal.code)

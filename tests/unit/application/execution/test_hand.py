@@ -103,7 +103,7 @@ async def test_an_order_other_than_the_cleared_one_never_reaches_the_wire(change
     order, clearance = cleared()
     venue = Venue()
     sent = await send(replace(order, **change), clearance, venue, NOW)
-    assert (sent.status, sent.reject_code) == (OrderStatus.REJECTED, "CLEARANCE_MISMATCH")
+    assert (sent.status, sent.reject_code) == (OrderStatus.NOT_SENT, "CLEARANCE_MISMATCH")
     assert venue.reached == []
 
 
@@ -111,7 +111,7 @@ async def test_an_expired_clearance_never_reaches_the_wire():
     order, clearance = cleared()
     venue = Venue()
     sent = await send(order, clearance, venue, order.not_after + timedelta(milliseconds=1))
-    assert (sent.status, sent.reject_code) == (OrderStatus.REJECTED, "RISK_EXPIRED")
+    assert (sent.status, sent.reject_code) == (OrderStatus.NOT_SENT, "RISK_EXPIRED")
     assert venue.reached == []
 
 
