@@ -118,6 +118,28 @@ def test_bought_shares_settle_overnight_and_grow_on_the_ex_date():
     assert [day["cash"] for day in found["days"]] == [96995, 96995, 96995, 97025]
 
 
+@pytest.mark.parametrize(("bonus", "cash"), [("0", "99487.76"), ("0.5", "99457.76")])
+def test_the_command_taxes_dividends_where_the_scenario_says_so(tmp_path, capsys, bonus, cash):
+    """300 bought at 10.00, 0.10 and half a share each, all 450 sold at 5.50 three days later.
+
+    Without tax 99,493.76 remain: 96,995.00, 30.00, and 2,475.00 less 5.00 and 1.24 of stamp duty.
+    20 % of the 30.00 is 6.00; of 150 bonus shares at par of 1 yuan, 30.00 more.
+    """
+    document = copy.deepcopy(SMALL)
+    document["matching"]["dividend_tax"] = True
+    document["corporate_actions"][0]["bonus"] = bonus
+    document["orders"] = [
+        order(0, "2024-01-02", "buy", 300, "10"),
+        order(1, "2024-01-05", "sell", 450, "5.5"),
+    ]
+    source, out = tmp_path / "scenario.json", tmp_path / "answers.json"
+    source.write_text(json.dumps(document), "utf-8")
+    assert main(["exchange", "run", str(source), str(out), "--json"]) == 0
+    capsys.readouterr()
+    last = json.loads(out.read_text("utf-8"))["days"][-1]
+    assert (last["positions"], f"{last['cash']:.2f}") == ({}, cash)
+
+
 def test_capacity_is_shared_by_both_sides_in_whole_lots():
     bought = order(0, "2024-01-02", "buy", 800, "10")
     sold, more = order(1, "2024-01-03", "sell", 800), order(2, "2024-01-03", "buy", 500, "11")
@@ -152,6 +174,8 @@ def test_star_orders_begin_at_200_and_a_day_without_volume_fills_nothing():
         (("fees", "commission_rate"), "NaN", "fees.commission_rate"),
         (("fees", "rounding"), "up", "fees.rounding"),
         (("matching", "price_cage"), True, "matching.price_cage"),
+        (("matching", "dividend_tax"), "yes", "matching.dividend_tax"),
+        (("matching", "dividend_tax"), True, "no rates of dividend tax"),
         (("matching", "volume_share"), "0", "matching.volume_share"),
         (("matching", "market_order_freeze"), "none", "matching.market_order_freeze"),
         (("securities", 0, "board"), "moon", "securities[0].board"),
@@ -163,6 +187,7 @@ def test_star_orders_begin_at_200_and_a_day_without_volume_fills_nothing():
         (("bars", "600001.SH", 1), ["2024-01-03"], "bars.600001.SH[1]"),
         (("bars", "000001.SZ"), [], "bars.000001.SZ"),
         (("corporate_actions", 0, "share_factor"), "0", "corporate_actions[0].share_factor"),
+        (("corporate_actions", 0, "bonus"), "0.6", "corporate_actions[0].bonus"),
         (("corporate_actions", 0, "symbol"), "600009.SH", "corporate_actions[0].symbol"),
         (("orders", 0, "symbol"), "600009.SH", "orders[0].symbol"),
         (("orders", 0, "side"), "hold", "orders[0].side"),

@@ -17,6 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NoReturn, cast
 
+from caopan.domain.accounting.dividend_tax import DividendTaxTable
 from caopan.domain.accounting.fee_terms import EXACT_STEP, FeeTerms
 from caopan.domain.accounting.journal import Book
 from caopan.domain.accounting.movements import transaction
@@ -69,6 +70,8 @@ class Action:
     symbol: str
     cash_per_share: int
     share_factor: Fraction
+    bonus: Fraction
+    """Of the new shares per share, those taxed as income at par (送股)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Scenario:
     orders: Mapping[date, Sequence[ScenarioOrder]]
     numbers: tuple[int, ...]
     """Every order's number, in order."""
+    taxes_dividends: bool
+    """Whether sales owe dividend tax by how long the shares were held."""
 
 
 def read_scenario(document: object) -> Scenario:
@@ -113,16 +118,18 @@ def read_scenario(document: object) -> Scenario:
         orders.setdefault(order.day, []).append(order)
     for placed in orders.values():
         placed.sort(key=lambda order: order.number)
+    matching = _object(_field(top, "matching", "scenario"), "matching")
     return Scenario(
         cash=read_price(_object(_field(top, "account", "scenario"), "account"), "cash", "account"),
         fees=_fees(_object(_field(top, "fees", "scenario"), "fees")),
-        terms=_terms(_object(_field(top, "matching", "scenario"), "matching")),
+        terms=_terms(matching),
         securities=securities,
         days=days,
         bars=bars,
         actions=_actions(_list(top, "corporate_actions", "scenario"), known, days),
         orders=orders,
         numbers=tuple(sorted(numbers)),
+        taxes_dividends=matching["dividend_tax"],
     )
 
 
@@ -137,13 +144,20 @@ class ScenarioRun:
     """How many balanced transactions prove the account."""
 
 
-def run_scenario(scenario: Scenario) -> ScenarioRun:
+def run_scenario(scenario: Scenario, rates: DividendTaxTable | None = None) -> ScenarioRun:
     """Run a scenario; after every day the account is proved against its double-entry book.
 
     Raises:
+        ConfigInvalid: SCENARIO_INVALID if it taxes dividends and there are no `rates`.
         CorruptState: BOOKS_DIFFER or JOURNAL_UNBALANCED if the books are wrong: a fault of ours.
     """
-    account = TradingAccount(scenario.cash, scenario.days[0] if scenario.days else date.min)
+    if scenario.taxes_dividends and rates is None:
+        _refuse("matching.dividend_tax", "true, but no rates of dividend tax were given")
+    account = TradingAccount(
+        scenario.cash,
+        scenario.days[0] if scenario.days else date.min,
+        rates if scenario.taxes_dividends else None,
+    )
     charged = dict.fromkeys(Exchange, scenario.fees)
     exchange = SandboxExchange(scenario.terms, scenario.securities, account, charged)
     book = Book()
@@ -151,10 +165,17 @@ def run_scenario(scenario: Scenario) -> ScenarioRun:
     numbers: dict[int, int] = {}
     events: list[Event] = []
     days: list[dict[str, Any]] = []
+    recorded_on: date | None = None
     for day in scenario.days:
         exchange.open_day(day, [quote for quote, _ in scenario.bars[day]])
         for action in scenario.actions.get(day, ()):
-            exchange.entitle(action.symbol, action.cash_per_share, action.share_factor)
+            account.entitle(
+                action.symbol,
+                action.cash_per_share,
+                action.share_factor,
+                action.bonus,
+                recorded_on,
+            )
         for quote, bar in scenario.bars[day]:
             exchange.on_bar(quote.symbol, bar)
         for order in scenario.orders.get(day, ()):
@@ -174,6 +195,8 @@ def run_scenario(scenario: Scenario) -> ScenarioRun:
             book.post(transaction(booked, row))
         prove(account, book)
         days.append(_day_answer(day, account))
+        # The record date of an ex-date is the session before it.
+        recorded_on = day
     return ScenarioRun(_answers(scenario, events, numbers, days), events, booked)
 
 
@@ -255,9 +278,10 @@ def _fees(row: Row) -> FeeTerms:
 
 
 def _terms(row: Row) -> ExchangeTerms:
-    for name in ("price_cage", "dividend_tax"):
-        if _field(row, name, "matching") is not False:
-            _refuse(f"matching.{name}", f"{row[name]!r}: a scenario is run without it")
+    if _field(row, "price_cage", "matching") is not False:
+        _refuse("matching.price_cage", f"{row['price_cage']!r}: a scenario is run without it")
+    if not isinstance(_field(row, "dividend_tax", "matching"), bool):
+        _refuse("matching.dividend_tax", f"{row['dividend_tax']!r} is neither true nor false")
     freeze = _field(row, "market_order_freeze", "matching")
     if freeze not in _MARKET_FREEZE:
         _refuse("matching.market_order_freeze", f"{freeze!r} is none of {_MARKET_FREEZE}")
@@ -341,10 +365,13 @@ def _actions(
         factor = _rate(row, "share_factor", where)
         if factor <= 0:
             _refuse(f"{where}.share_factor", f"{factor} is not above 0")
+        bonus = _rate(row, "bonus", where) if "bonus" in row else Fraction(0)
+        if bonus and bonus > factor - 1:
+            _refuse(f"{where}.bonus", f"{bonus} is more than the {factor - 1} new shares a share")
         # An ex-date without a session takes effect on the next one.
         day = next((one for one in days if one >= ex_date), None)
         if day is not None:
-            action = Action(symbol, read_price(row, "cash_per_share", where), factor)
+            action = Action(symbol, read_price(row, "cash_per_share", where), factor, bonus)
             found.setdefault(day, []).append(action)
     return found
 

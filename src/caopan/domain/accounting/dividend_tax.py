@@ -141,6 +141,12 @@ def tax_of_sale(
     return TaxedSale(to_fen(owed), tuple(left))
 
 
+def spread(untaxed: Iterable[Income], before: int, after: int) -> tuple[Income, ...]:
+    """Return the income of `before` shares per share once they have become `after` (> 0)."""
+    share = Fraction(before, after)
+    return tuple(Income(one.recorded_on, one.per_share * share) for one in untaxed)
+
+
 def _months_after(day: date, months: int) -> date:
     year, month = divmod(day.month - 1 + months, _YEAR)
     year, month = day.year + year, month + 1

@@ -38,6 +38,7 @@ COMMISSION = "expense.commission"
 STAMP_DUTY = "expense.stamp_duty"
 TRANSFER_FEE = "expense.transfer_fee"
 OTHER_FEES = "expense.other_fees"
+DIVIDEND_TAX = "expense.dividend_tax"
 
 _NEVER_NEGATIVE = (CASH_FREE, CASH_FROZEN, SHARES_FREE, SHARES_FROZEN, INVENTORY)
 

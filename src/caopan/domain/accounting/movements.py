@@ -39,6 +39,8 @@ class Movement(NamedTuple):
     """Commission, stamp duty, transfer fee."""
     amount: int
     """Traded amount of a fill, cash dividend of a corporate action."""
+    tax: int = 0
+    """Dividend tax taken at a sale."""
 
 
 def transaction(number: int, row: Movement) -> Transaction:
@@ -83,6 +85,8 @@ def _money_postings(row: Movement) -> list[Posting]:
     if sold:
         cost = -sum(part.cost for part in row.parts)
         made.append(Posting(j.REALISED, j.CNY, cost - row.amount))
+    if row.tax:
+        made.append(Posting(j.DIVIDEND_TAX, j.CNY, row.tax))
     return made
 
 

@@ -9,61 +9,51 @@ lawful. Tests: tests/property/domain/accounting/test_trading_account.py.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
 from typing import Any
 
+from caopan.domain.accounting.dividend_tax import (
+    PAR_VALUE,
+    DividendTaxTable,
+    Income,
+)
+from caopan.domain.accounting.holdings import (
+    Holding,
+    LotState,
+    Reserve,
+    exported_lot,
+    rebuilt_lot,
+    tax_due,
+)
 from caopan.domain.accounting.journal import Book, Kind
 from caopan.domain.accounting.movements import LotPart, Movement
 from caopan.kernel.errors import ConfigInvalid, CorruptState
 from caopan.kernel.money import yuan
 
 
-@dataclass(slots=True)
-class LotState:
-    """Shares of one symbol bought on one day; `cost` in units, fees excluded."""
-
-    bought_on: date
-    free: int
-    frozen: int
-    cost: int
-
-    @property
-    def qty(self) -> int:
-        """Return all shares of the lot."""
-        return self.free + self.frozen
-
-
-@dataclass(slots=True)
-class Holding:
-    """All lots of one symbol, oldest first, and what of them may be sold now."""
-
-    symbol: str
-    lots: list[LotState] = field(default_factory=list[LotState])
-    qty: int = 0
-    sellable: int = 0
-    """Settled and not frozen."""
-
-
-@dataclass(slots=True)
-class Reserve:
-    """What one resting order holds back: cash of a buy, lots of a sale."""
-
-    cash: int = 0
-    lots: list[tuple[LotState, int]] = field(default_factory=list[tuple[LotState, int]])
-
-
 class TradingAccount:
     """Cash and shares of one account; every method keeps free cash and every lot at 0 or more."""
 
-    __slots__ = ("_unsettled", "cash_free", "cash_frozen", "holdings", "movements", "today")
+    __slots__ = (
+        "_unsettled",
+        "cash_free",
+        "cash_frozen",
+        "dividend_tax",
+        "holdings",
+        "movements",
+        "today",
+    )
 
-    def __init__(self, cash: int, today: date) -> None:
-        """Open with `cash` units paid in."""
+    def __init__(
+        self, cash: int, today: date, dividend_tax: DividendTaxTable | None = None
+    ) -> None:
+        """Open with `cash` units paid in; without a table no dividend is taxed."""
         if cash < 0:
             raise ConfigInvalid("CASH_INVALID", f"account cash {yuan(cash)} is negative")
         self.today = today
+        self.dividend_tax = dividend_tax
+        """Rates are told anew after a restart; what was earned and not taxed is exported."""
         self.cash_free = cash
         self.cash_frozen = 0
         self.holdings: dict[str, Holding] = {}
@@ -155,9 +145,7 @@ class TradingAccount:
         if holding is None:
             holding = self.holdings[symbol] = Holding(symbol)
         if holding.lots and holding.lots[-1].bought_on == self.today:
-            lot = holding.lots[-1]
-            lot.free += qty
-            lot.cost += amount
+            holding.lots[-1].add(qty, amount)
         else:
             holding.lots.append(LotState(self.today, qty, 0, amount))
         holding.qty += qty
@@ -188,15 +176,16 @@ class TradingAccount:
         amount: int,
         fees: tuple[int, int, int],
     ) -> None:
-        """Book a sale out of the order's frozen lots, oldest first.
+        """Book a sale out of the order's frozen lots, oldest first, less dividend tax by their age.
 
         Raises:
-            CorruptState: SHARES_MISSING if fewer are frozen, BALANCE_NEGATIVE if the fees exceed
-                proceeds and free cash.
+            CorruptState: SHARES_MISSING if fewer are frozen, BALANCE_NEGATIVE if fees and tax
+                exceed proceeds and free cash, DIVIDEND_TAX_MISSING if the rates were not told.
         """
-        gained = amount - fees[0] - fees[1] - fees[2]
+        tax = tax_due(self.dividend_tax, reserve, qty, self.today)
+        gained = amount - fees[0] - fees[1] - fees[2] - tax
         if self.cash_free + gained < 0:
-            raise CorruptState("BALANCE_NEGATIVE", f"order {order}: fees exceed free cash")
+            raise CorruptState("BALANCE_NEGATIVE", f"order {order}: fees and tax exceed free cash")
         holding = self.holdings[symbol]
         parts: list[LotPart] = []
         wanted = qty
@@ -221,7 +210,9 @@ class TradingAccount:
             del self.holdings[symbol]
         self.cash_free += gained
         self.movements.append(
-            Movement(Kind.FILL, self.today, order, symbol, gained, 0, tuple(parts), fees, amount)
+            Movement(
+                Kind.FILL, self.today, order, symbol, gained, 0, tuple(parts), fees, amount, tax
+            )
         )
 
     def release(self, order: int, reserve: Reserve, symbol: str) -> None:
@@ -248,11 +239,21 @@ class TradingAccount:
             parts=tuple(parts),
         )
 
-    def entitle(self, symbol: str, cash_per_share: int, share_factor: Fraction) -> None:
+    def entitle(
+        self,
+        symbol: str,
+        cash_per_share: int,
+        share_factor: Fraction,
+        bonus: Fraction | int = 0,
+        recorded_on: date | None = None,
+    ) -> None:
         """Pay the dividend on the old holding, then multiply it; part shares are dropped.
 
         The whole holding is rounded down once; what a lot's own rounding would lose goes to the
         lot that completes the next whole share. New shares carry their lot's day of purchase.
+        The dividend is paid in full; where tax is taken, it is owed at the sale, and so it is for
+        `bonus`, the part of the new shares per share that is income at par (送股, not 转增). The
+        rates are those of `recorded_on`, the ex-date itself where it is not told.
 
         Raises:
             CorruptState: SHARES_FROZEN if an order holds shares of `symbol` (none rests overnight).
@@ -263,6 +264,8 @@ class TradingAccount:
         if any(lot.frozen for lot in holding.lots):
             raise CorruptState("SHARES_FROZEN", f"{symbol}: an order rests over the ex-date")
         dividend = holding.qty * cash_per_share
+        income = Fraction(cash_per_share + bonus * PAR_VALUE)
+        earned = Income(recorded_on or self.today, income) if self.dividend_tax and income else None
         parts: list[LotPart] = []
         before = after = 0
         for lot in holding.lots:
@@ -270,9 +273,9 @@ class TradingAccount:
             whole = int(before * share_factor)
             given = whole - after - lot.free
             after = whole
+            lot.become(lot.free + given, earned)
             if given:
                 parts.append(LotPart(lot.bought_on, given, 0))
-                lot.free += given
         unsold = sum(lot.free for lot in holding.lots if lot.bought_on == self.today)
         holding.qty = after
         holding.sellable = after - unsold
@@ -297,8 +300,7 @@ class TradingAccount:
         self.cash_free -= amount
         holding = self.holdings.setdefault(symbol, Holding(symbol))
         if holding.lots and holding.lots[-1].bought_on == self.today:
-            holding.lots[-1].free += qty
-            holding.lots[-1].cost += amount
+            holding.lots[-1].add(qty, amount)
         else:
             holding.lots.append(LotState(self.today, qty, 0, amount))
         holding.qty += qty
@@ -343,10 +345,7 @@ class TradingAccount:
                 {
                     "symbol": held.symbol,
                     "sellable": held.sellable,
-                    "lots": [
-                        [lot.bought_on.isoformat(), lot.free, lot.frozen, lot.cost]
-                        for lot in held.lots
-                    ],
+                    "lots": [exported_lot(lot) for lot in held.lots],
                 }
                 for held in sorted(self.holdings.values(), key=lambda one: one.symbol)
             ],
@@ -377,16 +376,15 @@ class TradingAccount:
         ]
 
 
-def rebuilt(state: Mapping[str, Any]) -> TradingAccount:
+def rebuilt(
+    state: Mapping[str, Any], dividend_tax: DividendTaxTable | None = None
+) -> TradingAccount:
     """Return the account that `export` described; its reserves are given back by the exchange."""
-    account = TradingAccount(0, date.fromisoformat(state["today"]))
+    account = TradingAccount(0, date.fromisoformat(state["today"]), dividend_tax)
     account.cash_free = state["cash_free"]
     account.cash_frozen = state["cash_frozen"]
     for held in state["holdings"]:
-        lots = [
-            LotState(date.fromisoformat(day), free, frozen, cost)
-            for day, free, frozen, cost in held["lots"]
-        ]
+        lots = [rebuilt_lot(values) for values in held["lots"]]
         account.holdings[held["symbol"]] = Holding(
             held["symbol"], lots, sum(lot.qty for lot in lots), held["sellable"]
         )

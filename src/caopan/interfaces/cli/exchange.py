@@ -29,10 +29,12 @@ def run(
     out: Annotated[Path, typer.Argument(metavar="OUT")],
 ) -> None:
     """Run one scenario and write what became of its orders, fills and days."""
+    from caopan.adapters.rules.book import load_rules
     from caopan.application.exchange.scenario import read_scenario, run_scenario
 
     cli = Cli.of(ctx)
-    done = run_scenario(read_scenario(_load(scenario)))
+    read = read_scenario(_load(scenario))
+    done = run_scenario(read, load_rules().dividend_tax if read.taxes_dividends else None)
     _write(out, done.answers)
     orders = done.answers["orders"]
     summary: dict[str, Any] = {

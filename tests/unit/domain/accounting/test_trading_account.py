@@ -1,0 +1,101 @@
+"""What befalls a holding, worked by hand: dividend tax at the sale."""
+
+from __future__ import annotations
+
+from datetime import date
+from fractions import Fraction
+
+import pytest
+
+from caopan.adapters.rules.book import load_rules
+from caopan.domain.accounting.holdings import Reserve
+from caopan.domain.accounting.journal import DIVIDEND, DIVIDEND_TAX, Book
+from caopan.domain.accounting.movements import transaction
+from caopan.domain.accounting.trading_account import TradingAccount, prove, rebuilt
+from caopan.kernel.errors import CorruptState
+from caopan.kernel.money import units, yuan
+
+TABLE = load_rules().dividend_tax
+SYMBOL = "600001.SH"
+NO_FEES = (0, 0, 0)
+
+
+def bought(account: TradingAccount, day: str, qty: int, price: str) -> None:
+    account.open_day(date.fromisoformat(day))
+    reserve, amount = Reserve(), qty * units(price)
+    assert account.freeze_cash(1, reserve, amount)
+    account.buy(1, reserve, SYMBOL, qty, amount, NO_FEES, settled=False, keep=0)
+
+
+def sold(account: TradingAccount, qty: int, price: str, symbol: str = SYMBOL) -> str:
+    """Sell, and return what came in, in yuan."""
+    reserve, before = Reserve(), account.cash_free
+    assert account.freeze_shares(2, reserve, symbol, qty)
+    account.sell(2, reserve, symbol, qty, qty * units(price), NO_FEES)
+    return yuan(account.cash_free - before)
+
+
+def proved(account: TradingAccount) -> Book:
+    """Return the book of all movements; every one must balance, and their sum be the account."""
+    book = Book()
+    for number, row in enumerate(account.movements, start=1):
+        book.post(transaction(number, row))
+    prove(account, book)
+    assert sum(amount for (_, asset), amount in book.balances.items() if asset == "CNY") == 0
+    return book
+
+
+def three_lots(table=TABLE) -> TradingAccount:
+    """1,000 shares each of three ages; 0.50 yuan and 3 bonus shares per ten on 2026-06-08."""
+    account = TradingAccount(units("100000"), date(2025, 5, 9), table)
+    for day in ("2025-05-12", "2026-05-06", "2026-06-01"):
+        bought(account, day, 1000, "10")
+    account.open_day(date(2026, 6, 8))
+    account.entitle(
+        SYMBOL, units("0.5"), Fraction(13, 10), Fraction(3, 10), recorded_on=date(2026, 6, 5)
+    )
+    return account
+
+
+def test_a_dividend_is_paid_whole_and_taxed_at_the_sale_by_the_age_of_the_oldest_shares():
+    account = three_lots()
+    assert yuan(account.cash_free) == "71500.00"
+    account.open_day(date(2026, 6, 15))
+    # Every lot of 1,300 has earned 500 in cash and 300 in bonus shares at par.
+    # The first was held for more than a year: nothing.
+    assert sold(account, 1300, "10") == "13000.00"
+    # Half of the second, more than a month: 10 % of 400.
+    assert sold(account, 650, "10") == "6460.00"
+    # The other half, and the third, two weeks old: 10 % of 400 and 20 % of 800.
+    assert sold(account, 1950, "10") == "19300.00"
+    book = proved(account)
+    assert (book.balance(DIVIDEND), book.balance(DIVIDEND_TAX)) == (-units("1500"), units("240"))
+    assert account.holdings == {}
+
+
+def test_without_rates_nothing_is_taxed_and_nothing_more_is_exported():
+    account = three_lots(None)
+    assert [len(lot) for lot in account.export()["holdings"][0]["lots"]] == [4, 4, 4]
+    account.open_day(date(2026, 6, 15))
+    assert sold(account, 3900, "10") == "39000.00"
+    assert proved(account).balance(DIVIDEND_TAX) == 0
+
+
+def test_what_is_owed_survives_a_restart_and_is_never_forgotten():
+    account = three_lots()
+    again = rebuilt(account.export(), TABLE)
+    assert again.export() == account.export()
+    again.open_day(date(2026, 6, 15))
+    assert sold(again, 3900, "10") == "38760.00"
+    blind = rebuilt(account.export())
+    blind.open_day(date(2026, 6, 15))
+    with pytest.raises(CorruptState, match="DIVIDEND_TAX_MISSING"):
+        sold(blind, 3900, "10")
+
+
+def test_shares_bought_since_owe_nothing():
+    account = three_lots()
+    bought(account, "2026-06-09", 1000, "10")
+    account.open_day(date(2026, 6, 15))
+    assert sold(account, 4900, "10") == "48760.00"
+    proved(account)
