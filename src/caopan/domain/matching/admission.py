@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.order_types import ExchangeOrderType
-from caopan.domain.market.phases import Permit
+from caopan.domain.market.phases import OrderKind, Permit
 from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.terms import (
     CONTINUOUS_MS,
@@ -43,7 +43,7 @@ def refusal(
     if listing.suspended:
         return (OTHER, "suspended")
     return (
-        _out_of_hours(listing.terms, order, rules)
+        _out_of_hours(listing, order, rules)
         or _bad_type(listing, order, rules)
         or _bad_price(listing, order)
         or _outside_cage(listing, order, rules)
@@ -51,9 +51,16 @@ def refusal(
     )
 
 
-def _out_of_hours(terms: SecurityTerms, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
+def _halted(listing: Listing, order: LiveOrder) -> bool:
+    return listing.halts is not None and listing.halts.holds(order.placed_ms)
+
+
+def _out_of_hours(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
     if rules is None:
         return None
+    if _halted(listing, order) and order.kind.kind is OrderKind.MARKET:
+        return (SESSION, "temporary halt")
+    terms = listing.terms
     permit = rules.may_place(order.placed_ms, terms, order.kind.kind)
     if permit is Permit.REFUSED:
         return (SESSION, rules.phase(order.placed_ms).value)
@@ -99,10 +106,22 @@ def _outside_cage(listing: Listing, order: LiveOrder, rules: DayRules | None) ->
     if rules is None or order.kind is not ExchangeOrderType.LIMIT:
         return None
     last = None if listing.bar is None else listing.bar.close
+    if last is not None and _halted(listing, order):
+        return _outside_halted_range(listing, order, rules, last)
     bound = rules.cage(order.placed_ms, listing.terms, last, listing.pre_close, buying=order.is_buy)
     if bound is None or (order.price <= bound if order.is_buy else order.price >= bound):
         return None
     return (PRICE_LIMIT, f"price {yuan(order.price)} is beyond the price cage {yuan(bound)}")
+
+
+def _outside_halted_range(
+    listing: Listing, order: LiveOrder, rules: DayRules, last: int
+) -> Refusal | None:
+    """Refuse what the auction that ends the halt does not take; the cage rests meanwhile."""
+    row = rules.halted_range(order.placed_ms, listing.terms)
+    if row is None or (row.lowest or 0) * last <= order.price <= row.highest * last:
+        return None
+    return (PRICE_LIMIT, f"price {yuan(order.price)} is too far from the last {yuan(last)}")
 
 
 def _bad_quantity(

@@ -73,7 +73,8 @@ class Book:
         ranked = sorted(listing.resting, key=_price_then_time)
         depth = listing.left // self.levels
         standing = [order for order in ranked if order.active_ms <= bar.start_ms]
-        if listing.bars_today == 0 and bar.start_ms <= OPENING_PRINT_MS:
+        opens = listing.bars_today == 0 and bar.start_ms <= OPENING_PRINT_MS
+        if opens or (listing.halts is not None and listing.halts.resumes):
             _auction(floor, listing, standing, bar.open)
         for order in standing:
             if order.status is not Status.LIVE:

@@ -1,7 +1,8 @@
 """What the dated rules say on one day, asked for every order.
 
-Owns DayRules: the answers of the phase, order type and price cage tables, kept by what they hang
-on. Must never decide a rule itself. Tests: tests/unit/domain/matching/test_exchange_rules.py.
+Owns DayRules: the answers of the phase, order type, price cage and halt tables, kept by what
+they hang on. Must never decide a rule itself. Tests:
+tests/unit/domain/matching/test_exchange_rules.py.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from datetime import date, time
 
+from caopan.domain.market.halts import AuctionRangeRow, HaltRow
 from caopan.domain.market.order_types import ExchangeOrderType, TypeRefusal
 from caopan.domain.market.phases import OrderKind, Permit, Phase
 from caopan.domain.market.price_cage import BookTop, CageRow, applies, base_price, cage_bound
@@ -92,6 +94,20 @@ class DayRules:
             self._day,
             has_limits=has_limits,
             protection=protection,
+        )
+
+    def halts(self, terms: SecurityTerms) -> HaltRow:
+        """Return the temporary halts of a security that has no price limit today.
+
+        Raises:
+            Denied: RISK_RULES_UNKNOWN where the table does not know the board.
+        """
+        return self._market.halts.row(terms.exchange, terms.board, self._day)
+
+    def halted_range(self, at_ms: int, terms: SecurityTerms) -> AuctionRangeRow | None:
+        """Return the prices taken during a temporary halt, None where none is known."""
+        return self._market.halts.auction_range(
+            terms.exchange, self.phase(at_ms), self._day, halted=True
         )
 
     def protects(self, kind: ExchangeOrderType, terms: SecurityTerms) -> bool:

@@ -25,6 +25,7 @@ from caopan.domain.market.reference import Exchange
 from caopan.domain.matching.admission import FUNDS, OTHER, POSITION, SESSION, Refusal, refusal
 from caopan.domain.matching.bars import check_bar, check_quote
 from caopan.domain.matching.day_rules import DayRules
+from caopan.domain.matching.halt_watch import HaltWatch
 from caopan.domain.matching.models import FixedLatency, Latency, NoSlippage, PriceModel
 from caopan.domain.matching.policies import NO_VOLUME, FillPolicy
 from caopan.domain.matching.terms import (
@@ -58,8 +59,8 @@ class ExchangeTerms:
     latency: Latency = field(default_factory=FixedLatency)
     slippage: PriceModel = field(default_factory=NoSlippage)
     rules: DayRules | None = None
-    """Phases, order types and price cage by date; None: they are not asked (days without moments,
-    a neutral scenario), and every order type but the one after hours is taken everywhere."""
+    """Phases, order types, price cage and halts by date; None: they are not asked (days without
+    moments, a neutral scenario), and all order types but the one after hours are taken."""
 
 
 class SandboxExchange:
@@ -114,6 +115,7 @@ class SandboxExchange:
             self._charge(fees)
         for listing in self.listings.values():
             listing.suspended, listing.bar, listing.left, listing.bars_today = True, None, 0, 0
+            listing.unlimited, listing.halts = False, None
         for quote in quotes:
             listing = self.listing(quote.symbol)
             check_quote(quote, day)
@@ -121,6 +123,8 @@ class SandboxExchange:
             listing.limit_up = NO_LIMIT_UP if quote.limit_up is None else quote.limit_up
             listing.limit_down = quote.limit_down or 0
             listing.suspended = quote.suspended
+            limits = (quote.limit_up, quote.limit_down)
+            listing.unlimited = limits == (None, None) and not quote.suspended
         if self.terms.rules is not None:
             self.terms.rules.open_day(day)
 
@@ -156,9 +160,11 @@ class SandboxExchange:
 
         Raises:
             ConfigInvalid: SYMBOL_UNKNOWN, or TIME_ORDER if `at_ms` lies before what has happened.
+            Denied: RISK_RULES_UNKNOWN where a dated table does not know the case.
         """
         self._advance(at_ms)
         listing = self.listing(symbol)
+        watch = self._watch(listing) if listing.unlimited else None
         is_buy = side is Side.BUY
         order = LiveOrder(
             self.next_order, symbol, side, is_buy, kind, price, qty, qty, at_ms, at_ms, tag
@@ -177,7 +183,7 @@ class SandboxExchange:
         order.active_ms += self.terms.latency.order_ms(order.number)
         self.live[order.number] = order
         self.log(EventKind.ACCEPTED, order, qty, price, code=kind.value, at_ms=at_ms)
-        if self.policy.serves_arrivals:
+        if self.policy.serves_arrivals and (watch is None or not watch.holds(at_ms)):
             self.policy.arrive(self, listing, order)
         if order.status is Status.LIVE:
             listing.resting.append(order)
@@ -220,19 +226,23 @@ class SandboxExchange:
 
         Raises:
             ConfigInvalid: SYMBOL_UNKNOWN, or BARS_INVALID naming symbol, day, moment and field.
+            Denied: RISK_RULES_UNKNOWN for a security without a limit whose halts are not known.
         """
         listing = self.listings.get(symbol)
         if listing is None or not self.is_open:
             listing = self.listing(symbol)
             raise ConfigInvalid("DAY_ORDER", f"{symbol}: a bar came while no day is open")
         check_bar(symbol, self.day, bar, listing)
+        watch = self._watch(listing) if listing.unlimited else None
         self.now_ms = max(self.now_ms, bar[1])
-        volume = bar[6]
+        volume = 0 if watch is not None and watch.covers(bar) else bar[6]
         listing.left = volume * self._share // self._of
         listing.bar = bar
         if listing.resting:
-            self._serve(listing, bar)
+            self._serve(listing, bar, may_trade=volume > 0)
         listing.bars_today += 1
+        if watch is not None:
+            watch.observe(self.day, bar)
 
     def on_print(self, symbol: str, at_ms: int, price: int, volume: int) -> None:
         """Bring one print of a tick file: a bar of a single price and moment."""
@@ -340,13 +350,18 @@ class SandboxExchange:
             )
         self.now_ms = at_ms
 
-    def _serve(self, listing: Listing, bar: Bar) -> None:
+    def _watch(self, listing: Listing) -> HaltWatch | None:
+        if listing.halts is None and self.terms.rules is not None:
+            listing.halts = HaltWatch(self.terms.rules.halts(listing.terms))
+        return listing.halts
+
+    def _serve(self, listing: Listing, bar: Bar, *, may_trade: bool) -> None:
         """Serve resting orders by one bar; cancels that had arrived before it come first."""
         start, end = bar[0], bar[1]
         for order in listing.resting:
             if 0 <= order.cancel_ms <= start:
                 self.finish(order, Status.CANCELED, order.cancel_ms)
-        if bar[6] and not listing.suspended:
+        if may_trade and not listing.suspended:
             self.policy.match(self, listing, bar)
         else:
             self._end_market_orders(listing, end)

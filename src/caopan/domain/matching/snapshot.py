@@ -10,13 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 from caopan.domain.accounting.fee_terms import FeeTerms
 from caopan.domain.accounting.trading_account import Reserve, TradingAccount, rebuilt
+from caopan.domain.market.halts import Direction, Tier
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Exchange
+from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
+from caopan.domain.matching.halt_watch import HaltWatch
 from caopan.domain.matching.terms import (
     NO_LIMIT_UP,
     Bar,
@@ -94,7 +98,7 @@ def rebuild(
     if terms.rules is not None and exchange.is_open:
         terms.rules.open_day(exchange.day)
     for record in by_kind.get("listing", []):
-        _restore_listing(exchange.listing(record["symbol"]), record)
+        _restore_listing(exchange.listing(record["symbol"]), record, terms.rules)
     for record in by_kind.get("order", []):
         order = _restore_order(record, account)
         exchange.live[order.number] = order
@@ -116,10 +120,21 @@ def _listing_record(listing: Listing) -> Record:
         "bar": None if listing.bar is None else list(listing.bar),
         "left": listing.left,
         "bars_today": listing.bars_today,
+        "unlimited": listing.unlimited,
+        "halts": None if listing.halts is None else _halts_record(listing.halts),
     }
 
 
-def _restore_listing(listing: Listing, record: Record) -> None:
+def _halts_record(halts: HaltWatch) -> Record:
+    return {
+        "opening": halts.opening,
+        "until_ms": halts.until_ms,
+        "done": sorted([tier.direction.value, str(tier.share)] for tier in halts.done),
+        "resumes": halts.resumes,
+    }
+
+
+def _restore_listing(listing: Listing, record: Record, rules: DayRules | None) -> None:
     up, bar = record["limit_up"], record["bar"]
     listing.pre_close = record["pre_close"]
     listing.limit_up = NO_LIMIT_UP if up is None else up
@@ -127,6 +142,17 @@ def _restore_listing(listing: Listing, record: Record) -> None:
     listing.suspended = record["suspended"]
     listing.bar = None if bar is None else Bar._make(bar)
     listing.left, listing.bars_today = record["left"], record["bars_today"]
+    listing.unlimited = record["unlimited"]
+    halts = record["halts"]
+    if halts is not None and rules is not None:
+        done = (Tier(Direction(way), Fraction(share)) for way, share in halts["done"])
+        listing.halts = HaltWatch(
+            rules.halts(listing.terms),
+            halts["opening"],
+            halts["until_ms"],
+            frozenset(done),
+            halts["resumes"],
+        )
 
 
 def _order_record(order: LiveOrder) -> Record:

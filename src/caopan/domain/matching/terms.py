@@ -18,6 +18,7 @@ from caopan.domain.accounting.fee_terms import NO_FEES
 from caopan.domain.accounting.trading_account import Reserve
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
+from caopan.domain.matching.halt_watch import HaltWatch
 from caopan.domain.orders.order import Side
 
 NO_LIMIT_UP = 1 << 62
@@ -164,6 +165,7 @@ class Listing:
         "bars_today",
         "exchange",
         "fees",
+        "halts",
         "left",
         "limit_down",
         "limit_up",
@@ -175,6 +177,7 @@ class Listing:
         "t_plus_one",
         "terms",
         "tick",
+        "unlimited",
     )
 
     def __init__(self, terms: SecurityTerms) -> None:
@@ -190,6 +193,10 @@ class Listing:
         self.limit_up = NO_LIMIT_UP
         self.limit_down = 0
         self.suspended = True
+        self.unlimited = False
+        """Whether it trades without a price limit today."""
+        self.halts: HaltWatch | None = None
+        """Temporary halts, watched from the first bar or order of a day without a limit."""
         self.bar: Bar | None = None
         """The last finished bar of today."""
         self.left = 0
