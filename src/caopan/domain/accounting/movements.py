@@ -41,6 +41,8 @@ class Movement(NamedTuple):
     """Traded amount of a fill, cash dividend of a corporate action."""
     tax: int = 0
     """Dividend tax taken at a sale."""
+    new_symbol: str = ""
+    """Code change: the code that the parts of `symbol` move to, with their costs."""
 
 
 def transaction(number: int, row: Movement) -> Transaction:
@@ -52,8 +54,12 @@ def transaction(number: int, row: Movement) -> Transaction:
     if row.cash_frozen:
         postings.append(Posting(f"{j.CASH_FROZEN}/{order_id}", j.CNY, row.cash_frozen))
     for part in row.parts:
-        postings.extend(_part_postings(row, part, order_id))
-    postings.extend(_money_postings(row))
+        if row.new_symbol:
+            postings.extend(_renamed_postings(row, part))
+        else:
+            postings.extend(_part_postings(row, part, order_id))
+    if not row.new_symbol:
+        postings.extend(_money_postings(row))
     at = at_shanghai(row.day, time(15, 0))
     return Transaction(UUID(int=number), row.kind, at, tuple(postings), order_id=order_id)
 
@@ -67,6 +73,18 @@ def _part_postings(row: Movement, part: LotPart, order_id: UUID | None) -> list[
     made = [Posting(account, row.symbol, part.qty), Posting(j.OUTSIDE, row.symbol, -part.qty)]
     if part.cost:
         made.append(Posting(f"{j.INVENTORY}/{row.symbol}/{day}", j.CNY, part.cost))
+    return made
+
+
+def _renamed_postings(row: Movement, part: LotPart) -> list[Posting]:
+    """Return the move of one lot to its new code; nothing is realised."""
+    day = part.bought_on.isoformat()
+    made: list[Posting] = []
+    for symbol, sign in ((row.symbol, -1), (row.new_symbol, 1)):
+        made.append(Posting(f"{j.SHARES_FREE}/{day}", symbol, sign * part.qty))
+        made.append(Posting(j.OUTSIDE, symbol, -sign * part.qty))
+        if part.cost:
+            made.append(Posting(f"{j.INVENTORY}/{symbol}/{day}", j.CNY, sign * part.cost))
     return made
 
 

@@ -330,6 +330,29 @@ class TradingAccount:
         self._note(Kind.CORPORATE_ACTION, symbol=symbol, parts=parts)
         return sum(lot.cost for lot in holding.lots)
 
+    def change_code(self, symbol: str, new_symbol: str) -> None:
+        """Move a holding to its new code: lots, days of purchase, costs and untaxed income stay.
+
+        Raises:
+            ConfigInvalid: CODE_TAKEN if `new_symbol` is held already: then it is another security.
+            CorruptState: SHARES_FROZEN if an order still holds shares of `symbol`.
+        """
+        holding = self.holdings.get(symbol)
+        if holding is None:
+            return
+        if new_symbol in self.holdings:
+            raise ConfigInvalid("CODE_TAKEN", f"{symbol} becomes {new_symbol}, which is held")
+        if any(lot.frozen for lot in holding.lots):
+            raise CorruptState("SHARES_FROZEN", f"{symbol}: an order rests over the code change")
+        # The place among the holdings stays, too: answers list them in this order.
+        holding.symbol = new_symbol
+        self.holdings = {held.symbol: held for held in self.holdings.values()}
+        parts = tuple(LotPart(lot.bought_on, lot.free, lot.cost) for lot in holding.lots)
+        kind, no_fees = Kind.CORPORATE_ACTION, (0, 0, 0)
+        self.movements.append(
+            Movement(kind, self.today, 0, symbol, 0, 0, parts, no_fees, 0, 0, new_symbol)
+        )
+
     def take_movements(self) -> list[Movement]:
         """Return the movements since the last call, and forget them."""
         taken, self.movements = self.movements, []

@@ -1,4 +1,4 @@
-"""What befalls a holding, worked by hand: dividend tax at the sale."""
+"""What befalls a holding, worked by hand: dividend tax at the sale, a change of its code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.holdings import Reserve
-from caopan.domain.accounting.journal import DIVIDEND, DIVIDEND_TAX, Book
+from caopan.domain.accounting.journal import DIVIDEND, DIVIDEND_TAX, REALISED, Book
 from caopan.domain.accounting.movements import transaction
 from caopan.domain.accounting.trading_account import TradingAccount, prove, rebuilt
-from caopan.kernel.errors import CorruptState
+from caopan.kernel.errors import ConfigInvalid, CorruptState
 from caopan.kernel.money import units, yuan
 
 TABLE = load_rules().dividend_tax
@@ -99,3 +99,38 @@ def test_shares_bought_since_owe_nothing():
     account.open_day(date(2026, 6, 15))
     assert sold(account, 4900, "10") == "48760.00"
     proved(account)
+
+
+def test_a_new_code_takes_lots_costs_ages_and_untaxed_income_along():
+    account = three_lots()
+    before = [(lot.bought_on, lot.qty, lot.cost) for lot in account.holdings[SYMBOL].lots]
+    account.change_code(SYMBOL, "920001.BJ")
+    account.change_code("430001.BJ", "920002.BJ")
+    assert (list(account.holdings), account.sellable(SYMBOL)) == (["920001.BJ"], 0)
+    book = proved(account)
+    assert book.balance(REALISED) == 0
+    assert [(lot.bought_on, lot.qty, lot.cost) for lot in book.lots("920001.BJ")] == before
+    assert book.lots(SYMBOL) == []
+    account.open_day(date(2026, 6, 15))
+    # The same sales, and the same tax, as under the old code.
+    assert sold(account, 3900, "10", "920001.BJ") == "38760.00"
+    assert proved(account).balance(REALISED) == units("30000") - units("39000")
+
+
+def test_shares_bought_on_the_day_of_the_change_settle_under_the_new_code():
+    account = TradingAccount(units("100000"), date(2026, 6, 1))
+    bought(account, "2026-06-01", 1000, "10")
+    account.change_code(SYMBOL, "600002.SH")
+    assert account.sellable("600002.SH") == 0
+    account = rebuilt(account.export())
+    account.open_day(date(2026, 6, 2))
+    assert account.sellable("600002.SH") == 1000
+
+
+def test_no_code_change_onto_another_holding_or_under_an_order():
+    account = three_lots()
+    with pytest.raises(ConfigInvalid, match="CODE_TAKEN"):
+        account.change_code(SYMBOL, SYMBOL)
+    assert account.freeze_shares(3, Reserve(), SYMBOL, 100)
+    with pytest.raises(CorruptState, match="SHARES_FROZEN"):
+        account.change_code(SYMBOL, "600002.SH")
