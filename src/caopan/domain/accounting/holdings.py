@@ -1,8 +1,9 @@
 """Lots of a trading account: shares by day of purchase, and what of them an order holds back.
 
-Owns LotState, Holding and Reserve, their plain values, and the dividend tax that a sale out of a
-reserve owes. Must never move cash or note a movement: the account does. Tests:
-tests/property/domain/accounting/test_trading_account.py.
+Owns LotState, Holding, Reserve and Receivable, their plain values, and the dividend tax that a
+sale out of a reserve owes. Must never move cash or note a movement: the account does. Tests:
+tests/property/domain/accounting/test_trading_account.py and
+tests/unit/domain/accounting/test_trading_account.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from caopan.domain.accounting.dividend_tax import (
     DividendTaxTable,
@@ -71,6 +72,14 @@ class Reserve:
 
     cash: int = 0
     lots: list[tuple[LotState, int]] = field(default_factory=list[tuple[LotState, int]])
+
+
+class Receivable(NamedTuple):
+    """A dividend of `symbol` that is due, and paid on `pay_date`; `cash` in units."""
+
+    pay_date: date
+    symbol: str
+    cash: int
 
 
 def tax_due(table: DividendTaxTable | None, reserve: Reserve, qty: int, day: date) -> int:

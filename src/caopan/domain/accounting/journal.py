@@ -10,6 +10,7 @@ Accounts (path, asset):
     shares.free/<bought on>      symbol  one lot per day of purchase
     shares.frozen/<order id>/<bought on>  symbol  reserved for one resting sell
     inventory/<symbol>/<bought on>  CNY   what the lot cost, without fees
+    receivable/<symbol>/<pay date>  CNY   dividends that are due and not yet paid
     capital, income.*, expense.*  CNY   where money came from and went
     outside                      symbol  the rest of the world's shares
 """
@@ -30,6 +31,7 @@ CASH_FROZEN = "cash.frozen"
 SHARES_FREE = "shares.free"
 SHARES_FROZEN = "shares.frozen"
 INVENTORY = "inventory"
+RECEIVABLE = "receivable"
 CAPITAL = "capital"
 OUTSIDE = "outside"
 REALISED = "income.realised"
@@ -40,7 +42,7 @@ TRANSFER_FEE = "expense.transfer_fee"
 OTHER_FEES = "expense.other_fees"
 DIVIDEND_TAX = "expense.dividend_tax"
 
-_NEVER_NEGATIVE = (CASH_FREE, CASH_FROZEN, SHARES_FREE, SHARES_FROZEN, INVENTORY)
+_NEVER_NEGATIVE = (CASH_FREE, CASH_FROZEN, SHARES_FREE, SHARES_FROZEN, INVENTORY, RECEIVABLE)
 
 
 class Kind(StrEnum):
@@ -162,6 +164,11 @@ class Book:
     def cash_frozen(self) -> int:
         """Return money reserved by resting buys, in units."""
         return self.total(CASH_FROZEN)
+
+    @property
+    def receivable(self) -> int:
+        """Return dividends that are due and not yet paid, in units."""
+        return self.total(RECEIVABLE)
 
     def lots(self, symbol: str | None = None) -> list[Lot]:
         """Return lots with shares in them, oldest first, of one symbol or of all."""

@@ -43,6 +43,9 @@ class Movement(NamedTuple):
     """Dividend tax taken at a sale."""
     new_symbol: str = ""
     """Code change: the code that the parts of `symbol` move to, with their costs."""
+    receivable: int = 0
+    """Dividend that has become due (> 0) or is paid (< 0), payable on `pay_date`."""
+    pay_date: date | None = None
 
 
 def transaction(number: int, row: Movement) -> Transaction:
@@ -53,6 +56,9 @@ def transaction(number: int, row: Movement) -> Transaction:
         postings.append(Posting(j.CASH_FREE, j.CNY, row.cash_free))
     if row.cash_frozen:
         postings.append(Posting(f"{j.CASH_FROZEN}/{order_id}", j.CNY, row.cash_frozen))
+    if row.receivable and row.pay_date:
+        account = f"{j.RECEIVABLE}/{row.symbol}/{row.pay_date.isoformat()}"
+        postings.append(Posting(account, j.CNY, row.receivable))
     for part in row.parts:
         if row.new_symbol:
             postings.extend(_renamed_postings(row, part))
@@ -112,5 +118,5 @@ def _action_postings(row: Movement) -> list[Posting]:
     """Return the income of a dividend, or the loss of a cost that is written off."""
     if row.amount:
         return [Posting(j.DIVIDEND, j.CNY, -row.amount)]
-    lost = -row.cash_free - sum(part.cost for part in row.parts)
+    lost = -row.cash_free - row.receivable - sum(part.cost for part in row.parts)
     return [Posting(j.REALISED, j.CNY, lost)] if lost else []

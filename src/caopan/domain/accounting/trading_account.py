@@ -21,6 +21,7 @@ from caopan.domain.accounting.dividend_tax import (
 from caopan.domain.accounting.holdings import (
     Holding,
     LotState,
+    Receivable,
     Reserve,
     exported_lot,
     rebuilt_lot,
@@ -42,6 +43,7 @@ class TradingAccount:
         "dividend_tax",
         "holdings",
         "movements",
+        "receivables",
         "today",
     )
 
@@ -58,13 +60,15 @@ class TradingAccount:
         self.cash_frozen = 0
         self.holdings: dict[str, Holding] = {}
         self._unsettled: list[Holding] = []
+        self.receivables: list[Receivable] = []
+        """Dividends that are due and not yet paid; wealth, but no cash to buy with."""
         self.movements: list[Movement] = []
         """Since the account was opened or `take_movements` was called."""
         if cash:
             self._note(Kind.DEPOSIT, cash_free=cash)
 
     def open_day(self, day: date) -> None:
-        """Begin `day`: what was bought before it becomes sellable.
+        """Begin `day`: what was bought before it becomes sellable, dividends payable are paid.
 
         Raises:
             ConfigInvalid: DAY_ORDER if `day` is not later than the account's day.
@@ -76,6 +80,10 @@ class TradingAccount:
                 holding.sellable = sum(lot.free for lot in holding.lots)
             self._unsettled.clear()
         self.today = day
+        for due in [one for one in self.receivables if one.pay_date <= day]:
+            self.receivables.remove(due)
+            self.cash_free += due.cash
+            self._receive(due, cash_free=due.cash, change=-due.cash)
 
     def sellable(self, symbol: str) -> int:
         """Return shares that may be sold now."""
@@ -246,6 +254,7 @@ class TradingAccount:
         share_factor: Fraction,
         bonus: Fraction | int = 0,
         recorded_on: date | None = None,
+        pay_date: date | None = None,
     ) -> None:
         """Pay the dividend on the old holding, then multiply it; part shares are dropped.
 
@@ -253,7 +262,8 @@ class TradingAccount:
         lot that completes the next whole share. New shares carry their lot's day of purchase.
         The dividend is paid in full; where tax is taken, it is owed at the sale, and so it is for
         `bonus`, the part of the new shares per share that is income at par (送股, not 转增). The
-        rates are those of `recorded_on`, the ex-date itself where it is not told.
+        rates are those of `recorded_on`, the ex-date itself where it is not told. Where `pay_date`
+        lies ahead, the dividend is a receivable until that day is opened; else it is paid now.
 
         Raises:
             CorruptState: SHARES_FROZEN if an order holds shares of `symbol` (none rests overnight).
@@ -279,6 +289,11 @@ class TradingAccount:
         unsold = sum(lot.free for lot in holding.lots if lot.bought_on == self.today)
         holding.qty = after
         holding.sellable = after - unsold
+        if dividend and pay_date is not None and pay_date > self.today:
+            due = Receivable(pay_date, symbol, dividend)
+            self.receivables.append(due)
+            self._receive(due, amount=dividend, change=dividend)
+            dividend = 0
         self.cash_free += dividend
         if dividend or parts:
             self._note(
@@ -353,13 +368,35 @@ class TradingAccount:
             Movement(kind, self.today, 0, symbol, 0, 0, parts, no_fees, 0, 0, new_symbol)
         )
 
+    def _receive(
+        self, due: Receivable, *, change: int, cash_free: int = 0, amount: int = 0
+    ) -> None:
+        row = Movement(
+            Kind.CORPORATE_ACTION,
+            self.today,
+            0,
+            due.symbol,
+            cash_free,
+            0,
+            (),
+            (0, 0, 0),
+            amount,
+            receivable=change,
+            pay_date=due.pay_date,
+        )
+        self.movements.append(row)
+
     def take_movements(self) -> list[Movement]:
         """Return the movements since the last call, and forget them."""
         taken, self.movements = self.movements, []
         return taken
 
     def export(self) -> dict[str, Any]:
-        """Return cash and lots as plain values; reserves belong to their orders."""
+        """Return cash and lots as plain values; reserves belong to their orders.
+
+        Receivables stand there only where there are some.
+        """
+        due = [[one.pay_date.isoformat(), one.symbol, one.cash] for one in self.receivables]
         return {
             "today": self.today.isoformat(),
             "cash_free": self.cash_free,
@@ -372,6 +409,7 @@ class TradingAccount:
                 }
                 for held in sorted(self.holdings.values(), key=lambda one: one.symbol)
             ],
+            **({"receivables": due} if due else {}),
         }
 
     def _note(
@@ -411,6 +449,10 @@ def rebuilt(
         account.holdings[held["symbol"]] = Holding(
             held["symbol"], lots, sum(lot.qty for lot in lots), held["sellable"]
         )
+    account.receivables = [
+        Receivable(date.fromisoformat(day), symbol, cash)
+        for day, symbol, cash in state.get("receivables", ())
+    ]
     account.restore_unsettled()
     return account
 
@@ -426,6 +468,7 @@ def prove(account: TradingAccount, book: Book) -> None:
         ("cash.free", account.cash_free, book.cash_free),
         ("cash.frozen", account.cash_frozen, book.cash_frozen),
         ("shares", ours, book.quantities()),
+        ("receivable", sum(one.cash for one in account.receivables), book.receivable),
     )
     for name, here, there in pairs:
         if here != there:

@@ -1,4 +1,4 @@
-"""What befalls a holding, worked by hand: dividend tax at the sale, a change of its code."""
+"""What befalls a holding, worked by hand: dividend tax at the sale, pay dates, a new code."""
 
 from __future__ import annotations
 
@@ -134,3 +134,36 @@ def test_no_code_change_onto_another_holding_or_under_an_order():
     assert account.freeze_shares(3, Reserve(), SYMBOL, 100)
     with pytest.raises(CorruptState, match="SHARES_FROZEN"):
         account.change_code(SYMBOL, "600002.SH")
+
+
+def test_a_dividend_due_is_a_receivable_until_its_pay_date():
+    """1,000 shares at 10.00; 0.50 a share, ex on Monday, paid on Wednesday; half sold between."""
+    account = TradingAccount(units("10000"), date(2026, 6, 5), TABLE)
+    bought(account, "2026-06-05", 1000, "10")
+    account.open_day(date(2026, 6, 8))
+    account.entitle(SYMBOL, units("0.5"), Fraction(3, 2), pay_date=date(2026, 6, 10))
+    book = proved(account)
+    assert (account.cash_free, book.receivable) == (0, units("500"))
+    # Earned on the ex-date, whatever the day of payment.
+    assert book.balance(DIVIDEND) == -units("500")
+    assert account.sellable(SYMBOL) == 1500
+    account.open_day(date(2026, 6, 9))
+    # 250 of the dividend fell to these 750, held for four days: 20 %.
+    assert sold(account, 750, "6") == "4450.00"
+    again = rebuilt(account.export(), TABLE)
+    assert again.export() == account.export()
+    for one in (account, again):
+        # The pay date may have no session: the next one pays.
+        one.open_day(date(2026, 6, 11))
+        assert (yuan(one.cash_free), one.receivables) == ("4950.00", [])
+    assert proved(account).receivable == 0
+    assert "receivables" not in account.export()
+
+
+def test_a_pay_date_not_ahead_pays_on_the_ex_date():
+    account = TradingAccount(units("10000"), date(2026, 6, 5))
+    bought(account, "2026-06-05", 1000, "10")
+    account.open_day(date(2026, 6, 8))
+    account.entitle(SYMBOL, units("0.5"), Fraction(1), pay_date=date(2026, 6, 8))
+    assert (yuan(account.cash_free), account.receivables) == ("500.00", [])
+    proved(account)
