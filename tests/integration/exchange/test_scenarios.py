@@ -140,6 +140,15 @@ def test_the_command_taxes_dividends_where_the_scenario_says_so(tmp_path, capsys
     assert (last["positions"], f"{last['cash']:.2f}") == ({}, cash)
 
 
+def test_a_dividend_with_a_pay_date_comes_that_day():
+    document = copy.deepcopy(SMALL)
+    document["corporate_actions"][0] |= {"ex_date": "2024-01-03", "pay_date": "2024-01-05"}
+    document["orders"] = [order(0, "2024-01-02", "buy", 300, "10")]
+    days = run_scenario(read_scenario(document)).answers["days"]
+    assert [day["cash"] for day in days] == [96995, 96995, 96995, 97025]
+    assert [day["positions"]["600001.SH"]["qty"] for day in days] == [300, 450, 450, 450]
+
+
 def test_capacity_is_shared_by_both_sides_in_whole_lots():
     bought = order(0, "2024-01-02", "buy", 800, "10")
     sold, more = order(1, "2024-01-03", "sell", 800), order(2, "2024-01-03", "buy", 500, "11")
@@ -188,6 +197,7 @@ def test_star_orders_begin_at_200_and_a_day_without_volume_fills_nothing():
         (("bars", "000001.SZ"), [], "bars.000001.SZ"),
         (("corporate_actions", 0, "share_factor"), "0", "corporate_actions[0].share_factor"),
         (("corporate_actions", 0, "bonus"), "0.6", "corporate_actions[0].bonus"),
+        (("corporate_actions", 0, "pay_date"), "2024-01-04", "corporate_actions[0].pay_date"),
         (("corporate_actions", 0, "symbol"), "600009.SH", "corporate_actions[0].symbol"),
         (("orders", 0, "symbol"), "600009.SH", "orders[0].symbol"),
         (("orders", 0, "side"), "hold", "orders[0].side"),

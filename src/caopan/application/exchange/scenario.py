@@ -72,6 +72,8 @@ class Action:
     share_factor: Fraction
     bonus: Fraction
     """Of the new shares per share, those taxed as income at par (送股)."""
+    pay_date: date | None
+    """When the cash comes; None for the ex-date itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ def run_scenario(scenario: Scenario, rates: DividendTaxTable | None = None) -> S
                 action.share_factor,
                 action.bonus,
                 recorded_on,
+                action.pay_date,
             )
         for quote, bar in scenario.bars[day]:
             exchange.on_bar(quote.symbol, bar)
@@ -368,11 +371,14 @@ def _actions(
         bonus = _rate(row, "bonus", where) if "bonus" in row else Fraction(0)
         if bonus and bonus > factor - 1:
             _refuse(f"{where}.bonus", f"{bonus} is more than the {factor - 1} new shares a share")
+        pay_date = _day(row["pay_date"], f"{where}.pay_date") if "pay_date" in row else None
+        if pay_date is not None and pay_date < ex_date:
+            _refuse(f"{where}.pay_date", f"{pay_date} lies before the ex-date {ex_date}")
         # An ex-date without a session takes effect on the next one.
         day = next((one for one in days if one >= ex_date), None)
         if day is not None:
-            action = Action(symbol, read_price(row, "cash_per_share", where), factor, bonus)
-            found.setdefault(day, []).append(action)
+            cash = read_price(row, "cash_per_share", where)
+            found.setdefault(day, []).append(Action(symbol, cash, factor, bonus, pay_date))
     return found
 
 
