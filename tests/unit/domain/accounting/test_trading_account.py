@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from caopan.adapters.rules.book import load_rules
+from caopan.domain.accounting.dividend_tax import DividendTaxTable
 from caopan.domain.accounting.holdings import Reserve
 from caopan.domain.accounting.journal import DIVIDEND, DIVIDEND_TAX, REALISED, Book
 from caopan.domain.accounting.movements import transaction
@@ -45,7 +46,7 @@ def proved(account: TradingAccount) -> Book:
     return book
 
 
-def three_lots(table=TABLE) -> TradingAccount:
+def three_lots(table: DividendTaxTable | None = TABLE) -> TradingAccount:
     """1,000 shares each of three ages; 0.50 yuan and 3 bonus shares per ten on 2026-06-08."""
     account = TradingAccount(units("100000"), date(2025, 5, 9), table)
     for day in ("2025-05-12", "2026-05-06", "2026-06-01"):
