@@ -21,6 +21,7 @@ from caopan.domain.accounting.journal import Book, Transaction
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.ledger.chain import Draft, Entry, Head
 from caopan.domain.orders.order import Fill, Order
+from caopan.domain.risk.kill_switch import Control
 
 
 class RunKind(StrEnum):
@@ -114,6 +115,20 @@ class VenueEvent:
     kind: str
     at: datetime
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """One comparison of our books with the venue's."""
+
+    reconciliation_id: UUID
+    at: datetime
+    trading_day: date
+    trigger: str
+    """start, reconnect, interval, close or request."""
+    passed: bool
+    differences: Sequence[Mapping[str, Any]]
+    """Each {kind, key, ours, theirs}, values as JSON strings or None."""
 
 
 class LedgerRepository(Protocol):
@@ -293,6 +308,30 @@ class RunRepository(Protocol):
         ...
 
 
+class ControlRepository(Protocol):
+    """What stands against the trading of the run's account: kill switch level and posture."""
+
+    async def get(self) -> Control:
+        """Return the account's own control, `Control()` before the first."""
+        ...
+
+    async def put(self, control: Control) -> None:
+        """Store a control. Raises Conflict CONTROL_VERSION unless its version is the next one."""
+        ...
+
+
+class ReconciliationRepository(Protocol):
+    """Comparisons of our books with the venue's, newest last."""
+
+    async def add(self, reconciliation: Reconciliation) -> None:
+        """Store one comparison."""
+        ...
+
+    async def all(self) -> Sequence[Reconciliation]:
+        """Return every comparison, oldest first."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction on one run; rolled back unless committed.
 
@@ -310,6 +349,8 @@ class UnitOfWork(Protocol):
     exit_plans: ExitPlanRepository
     journal: JournalRepository
     nav: NavRepository
+    controls: ControlRepository
+    reconciliations: ReconciliationRepository
 
     async def __aenter__(self) -> Self:
         """Begin."""

@@ -12,7 +12,24 @@ from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
+# One list of types, the exchanges' own: what an order is called here is what it is called there.
+from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.kernel.errors import CorruptState
+
+
+__all__ = [
+    "EDGES",
+    "MAY_BE_AT_VENUE",
+    "NEVER_FILLED",
+    "TERMINAL",
+    "Fill",
+    "Order",
+    "OrderStatus",
+    "OrderType",
+    "Side",
+    "moved",
+    "with_fill",
+]
 
 
 class Side(StrEnum):
@@ -20,12 +37,6 @@ class Side(StrEnum):
 
     BUY = "buy"
     SELL = "sell"
-
-
-class OrderType(StrEnum):
-    """Order types the venue takes; market types come with the exchange's full rule set."""
-
-    LIMIT = "limit"
 
 
 class OrderStatus(StrEnum):
