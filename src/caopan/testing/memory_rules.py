@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 from caopan.application.ports.store import ModelCall, NavPoint
 from caopan.domain.accounting.journal import CNY, Transaction
 from caopan.domain.decision.cycle import Cycle
-from caopan.domain.decision.shapes import CycleStage, DecisionStatus
+from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
+from caopan.domain.market.phases import OrderKind
 from caopan.domain.orders.order import Fill, Order, OrderStatus
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.ids import CLIENT_ORDER_ID_LENGTH
@@ -46,7 +47,9 @@ def check_cycle(cycle: Cycle) -> None:
             "slot": cycle.slot != "",
             "closed": ended == (cycle.closed_at is not None),
             "final": not ended or cycle.status is not DecisionStatus.IN_PROGRESS,
-            "observed": before or cycle.observation_id is not None,
+            "observed": before
+            or cycle.observation_id is not None
+            or cycle.origin is not Origin.MODEL,
         },
     )
 
@@ -59,7 +62,8 @@ def check_order(order: Order) -> None:
             "client_order_id": _TAG.fullmatch(order.client_order_id) is not None,
             "action_index": order.action_index >= 0,
             "qty": order.qty > 0,
-            "price": order.price > 0,
+            "price": order.price > 0
+            or (order.price == 0 and order.order_type.kind is OrderKind.MARKET),
             "filled_qty": 0 <= order.filled_qty <= order.qty,
             "filled_amount": order.filled_amount >= 0
             and (order.filled_qty == 0) == (order.filled_amount == 0),

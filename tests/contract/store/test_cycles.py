@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from caopan.domain.decision.cycle import advanced, closed
-from caopan.domain.decision.shapes import CycleStage, DecisionStatus
+from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
 from caopan.kernel.errors import Conflict, CorruptState
 from caopan.testing.store_samples import sample_cycle, sample_id, sample_model_call, sample_time
 
@@ -37,6 +37,22 @@ async def test_cycles_come_back_oldest_first_with_their_last_stage(store, run_id
     async with store.begin(run_id) as uow:
         assert await uow.cycles.unfinished() == [later]
         assert (await uow.cycles.all())[0] == ended
+
+
+async def test_who_decided_is_kept_and_only_a_model_needs_an_observation(store, run_id, kept):
+    cycles = [
+        replace(
+            sample_cycle(number),
+            origin=origin,
+            stage=CycleStage.ORDERED,
+            observation_id=sample_id("o") if origin is Origin.MODEL else None,
+        )
+        for number, origin in enumerate(Origin)
+    ]
+    for cycle in cycles:
+        await kept(lambda uow, cycle=cycle: uow.cycles.add(cycle))
+    async with store.begin(run_id) as uow:
+        assert await uow.cycles.all() == cycles
 
 
 async def test_a_slot_of_a_day_is_decided_once(store, run_id, kept):

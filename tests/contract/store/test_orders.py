@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from caopan.domain.orders.order import OrderStatus, moved, with_fill
+from caopan.domain.market.phases import OrderKind
+from caopan.domain.orders.order import OrderStatus, OrderType, moved, with_fill
 from caopan.kernel.errors import Conflict, CorruptState
 from caopan.testing.store_samples import (
     QTY,
@@ -45,6 +46,22 @@ async def test_orders_come_back_as_they_were(store, run_id, kept):
         assert await uow.orders.of_decision(first.decision_id) == [first, second]
         assert await uow.orders.of_day(sample_day(1)) == [refused]
         assert await uow.orders.not_terminal() == [first, second]
+
+
+async def test_every_type_of_the_exchanges_is_stored_and_a_market_order_bids_no_price(
+    store, run_id, kept
+):
+    orders = [
+        replace(
+            sample_order(0, number),
+            order_type=one,
+            price=0 if one.kind is OrderKind.MARKET else sample_order().price,
+        )
+        for number, one in enumerate(OrderType)
+    ]
+    await kept(lambda uow: uow.orders.add(orders))
+    async with store.begin(run_id) as uow:
+        assert await uow.orders.all() == orders
 
 
 async def test_a_client_order_id_is_used_once(kept):

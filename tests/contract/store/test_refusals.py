@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from caopan.domain.decision.shapes import CycleStage, DecisionStatus
-from caopan.domain.orders.order import OrderStatus
+from caopan.domain.orders.order import OrderStatus, OrderType
 from caopan.kernel.errors import CorruptState
 from caopan.testing.store_samples import (
     PRICE,
@@ -47,7 +47,9 @@ async def test_decisions(kept, rule, change):
         ("action_index", {"action_index": -1}),
         ("qty", {"qty": 0, "status": OrderStatus.FILLED}),
         ("price", {"price": 0}),
+        ("price", {"price": 0, "order_type": OrderType.AFTER_HOURS_FIXED}),
         ("price", {"price": -1}),
+        ("price", {"price": -1, "order_type": OrderType.MARKET_IOC}),
         ("filled_qty", {"filled_qty": -1, "filled_amount": 1}),
         (
             "filled_qty",

@@ -18,6 +18,9 @@ OTHERS = [
     "nav_point",
     "calendar_snapshot",
     "dataset",
+    "control",
+    "system_control",
+    "reconciliation",
 ]
 BY_TRIGGER_ALONE = ["journal_transaction", "fill"]
 CHANGES = [

@@ -39,16 +39,16 @@ def test_up_and_down_with_a_backup_before_anything_is_lost(caopan, empty_databas
         assert code == 0, err
         return json.loads(out)
 
-    assert answer("status") == {"current": None, "head": "0001", "pending": ["0001"]}
-    assert answer("upgrade") == {"from": None, "to": "0001", "backup": None}
+    assert answer("status") == {"current": None, "head": "0002", "pending": ["0001", "0002"]}
+    assert answer("upgrade") == {"from": None, "to": "0002", "backup": None}
     assert answer("check") == {"agrees": True, "differences": []}
     # Nobody is there to say yes, so nothing happens.
     code, _, err = caopan("db", "downgrade", "base")
     assert code == 1
     assert "--yes" in err
-    assert schema.status(empty_database).current == "0001"
+    assert schema.status(empty_database).current == "0002"
     down = answer("downgrade", "base", "--yes")
-    assert (down["from"], down["to"]) == ("0001", None)
+    assert (down["from"], down["to"]) == ("0002", None)
     assert Path(down["backup"]).stat().st_size > 0
     assert answer("status")["current"] is None
 

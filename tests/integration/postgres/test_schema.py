@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import LiteralString
 
 import psycopg
@@ -13,7 +14,11 @@ from caopan.adapters.embedded.binaries import bundled
 from caopan.adapters.embedded.external import libpq_url
 from caopan.adapters.postgres import schema
 from caopan.adapters.postgres.connection import conninfo
-from caopan.kernel.errors import ConfigInvalid, Conflict
+from caopan.adapters.postgres.store import PostgresStore
+from caopan.application.ports.store import RunKind
+from caopan.domain.market.order_types import ExchangeOrderType
+from caopan.kernel.errors import ConfigInvalid, Conflict, CorruptState
+from caopan.testing.store_samples import ACCOUNT, sample_cycle, sample_order, sample_time
 
 _EVERYTHING = """
     SELECT 'relation ' || relname FROM pg_class
@@ -38,8 +43,8 @@ def execute(url: str, statement: LiteralString) -> None:
 
 
 def test_up_down_and_up_again(empty_database):
-    assert schema.status(empty_database) == schema.SchemaStatus(None, "0001", ("0001",))
-    assert schema.upgrade(empty_database) == schema.SchemaStatus("0001", "0001", ())
+    assert schema.status(empty_database) == schema.SchemaStatus(None, "0002", ("0001", "0002"))
+    assert schema.upgrade(empty_database) == schema.SchemaStatus("0002", "0002", ())
     built = everything(empty_database)
     assert schema.upgrade(empty_database).pending == ()
     assert schema.downgrade(empty_database, "base").current is None
@@ -47,6 +52,27 @@ def test_up_down_and_up_again(empty_database):
     schema.upgrade(empty_database)
     assert everything(empty_database) == built
     assert schema.check(empty_database) == []
+
+
+def test_one_step_down_and_up_again_gives_the_same_schema(clean_database):
+    built = everything(clean_database)
+    assert schema.downgrade(clean_database, "0001").current == "0001"
+    assert schema.upgrade(clean_database).current == "0002"
+    assert everything(clean_database) == built
+    assert schema.check(clean_database) == []
+
+
+async def test_no_step_down_drops_what_the_older_schema_cannot_hold(clean_database):
+    async with PostgresStore(clean_database) as store:
+        run = await store.create_run(RunKind.REPLAY, ACCOUNT, {}, "c" * 64, sample_time())
+        async with store.begin(run.run_id) as uow:
+            await uow.cycles.add(sample_cycle())
+            market = ExchangeOrderType.MARKET_BEST5_CANCEL
+            await uow.orders.add([replace(sample_order(), order_type=market, price=0)])
+            await uow.commit()
+    with pytest.raises(CorruptState, match="ck_trade_order_order_type"):
+        schema.downgrade(clean_database, "0001")
+    assert schema.status(clean_database).current == "0002"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +101,7 @@ def test_the_check_names_what_was_changed_behind_its_back(clean_database, change
 def test_two_processes_migrate_once(empty_database):
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(schema.upgrade, [empty_database] * 4))
-    assert {result.current for result in results} == {"0001"}
+    assert {result.current for result in results} == {"0002"}
 
 
 def test_a_migration_waits_for_its_lock_only_so_long(clean_database, monkeypatch):
@@ -109,7 +135,7 @@ def test_someone_elses_tables_are_left_alone(empty_database):
 def test_a_revision_nobody_knows_is_named(clean_database):
     with pytest.raises(ConfigInvalid, match=r"DB_REVISION.*nonsense"):
         schema.downgrade(clean_database, "nonsense")
-    assert schema.status(clean_database).current == "0001"
+    assert schema.status(clean_database).current == "0002"
 
 
 def test_a_restored_dump_agrees_and_keeps_its_rules(clean_database, empty_database):

@@ -217,7 +217,9 @@ _CATALOGUE: Final = text("""
     SELECT relname, 'partition by ' || pg_get_partkeydef(oid)
     FROM ours WHERE pg_get_partkeydef(oid) IS NOT NULL
     UNION ALL
-    SELECT relname, concat_ws(' ', 'column', attnum, attname, format_type(atttypid, atttypmod),
+    SELECT relname, concat_ws(' ', 'column',
+        row_number() OVER (PARTITION BY attrelid ORDER BY attnum), attname,
+        format_type(atttypid, atttypmod),
         CASE WHEN attnotnull THEN 'not null' END, attidentity, pg_get_expr(adbin, adrelid))
     FROM ours JOIN pg_attribute ON attrelid = ours.oid AND attnum > 0 AND NOT attisdropped
     LEFT JOIN pg_attrdef ON adrelid = ours.oid AND adnum = attnum

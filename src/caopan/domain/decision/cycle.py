@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from uuid import UUID
 
-from caopan.domain.decision.shapes import CycleStage, DecisionStatus
+from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
 from caopan.kernel.errors import CorruptState
 
 _C = CycleStage
@@ -43,6 +43,7 @@ class Cycle:
     observation_id: UUID | None = None
     valid_until: datetime | None = None
     closed_at: datetime | None = None
+    origin: Origin = Origin.MODEL
 
 
 def advanced(cycle: Cycle, stage: CycleStage) -> Cycle:

@@ -131,6 +131,16 @@ class ActionVerdict:
         return not self.reasons
 
 
+class Origin(StrEnum):
+    """Who made a decision."""
+
+    MODEL = "model"
+    OPERATOR = "operator"
+    """A person, or the code that carries out a halt; it rests on no observation."""
+    FOREIGN = "foreign"
+    """Nobody here: orders found at the venue that were placed by hand in the broker's app."""
+
+
 class CycleStage(StrEnum):
     """How far a decision's cycle has been recorded."""
 

@@ -13,7 +13,7 @@ from caopan.adapters.postgres.connection import Session
 from caopan.adapters.postgres.statements import insert, selected, updated
 from caopan.adapters.postgres.tables import DECISION
 from caopan.domain.decision.cycle import Cycle
-from caopan.domain.decision.shapes import CycleStage, DecisionStatus
+from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
 from caopan.kernel.errors import CorruptState
 
 _FIELDS: Final = (
@@ -29,6 +29,7 @@ _FIELDS: Final = (
     "observation_id",
     "valid_until",
     "closed_at",
+    "origin",
 )
 _CHANGING: Final = (
     "stage",
@@ -89,10 +90,12 @@ class PostgresCycles:
     def _params(self, cycle: Cycle) -> dict[str, Any]:
         values = {name: getattr(cycle, name) for name in _FIELDS}
         values["stage"], values["status"] = cycle.stage.value, cycle.status.value
+        values["origin"] = cycle.origin.value
         return {"run_id": self._run_id, **values}
 
 
 def _cycle(row: dict[str, Any]) -> Cycle:
     row["stage"] = CycleStage(row["stage"])
     row["status"] = DecisionStatus(row["status"])
+    row["origin"] = Origin(row["origin"])
     return Cycle(**row)

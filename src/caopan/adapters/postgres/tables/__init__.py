@@ -21,6 +21,11 @@ from caopan.adapters.postgres.tables.books import (
     JournalTransactionRow,
     NavPointRow,
 )
+from caopan.adapters.postgres.tables.controls import (
+    ControlRow,
+    ReconciliationRow,
+    SystemControlRow,
+)
 from caopan.adapters.postgres.tables.decisions import DecisionRow, ModelCallRow, ObservationRow
 from caopan.adapters.postgres.tables.ledger import (
     LedgerEntryRow,
@@ -55,6 +60,9 @@ LEDGER_HEAD: Final = _table(LedgerHeadRow)
 LEDGER_ENTRY: Final = _table(LedgerEntryRow)
 LEDGER_PAYLOAD: Final = _table(LedgerPayloadRow)
 LEDGER_PRUNING: Final = _table(LedgerPruningRow)
+CONTROL: Final = _table(ControlRow)
+SYSTEM_CONTROL: Final = _table(SystemControlRow)
+RECONCILIATION: Final = _table(ReconciliationRow)
 DATASET: Final = _table(DatasetRow)
 BAR: Final = _table(BarRow)
 CALENDAR_SNAPSHOT: Final = _table(CalendarSnapshotRow)

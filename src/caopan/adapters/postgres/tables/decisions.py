@@ -32,7 +32,7 @@ from caopan.adapters.postgres.tables.base import (
     text,
     within_run,
 )
-from caopan.domain.decision.shapes import CycleStage, DecisionStatus
+from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
 
 
 class DecisionRow(Row, table=True):
@@ -47,7 +47,11 @@ class DecisionRow(Row, table=True):
         rule("slot", "slot <> ''"),
         rule("closed", "(stage = 'closed') = (closed_at IS NOT NULL)"),
         rule("final", "stage <> 'closed' OR status <> 'in_progress'"),
-        rule("observed", "stage IN ('opened', 'closed') OR observation_id IS NOT NULL"),
+        one_of("origin", Origin),
+        rule(
+            "observed",
+            "stage IN ('opened', 'closed') OR observation_id IS NOT NULL OR origin <> 'model'",
+        ),
     )
 
     run_id: int = run_key()
@@ -63,6 +67,7 @@ class DecisionRow(Row, table=True):
     observation_id: UUID | None = ident(nullable=True)
     valid_until: datetime | None = instant(nullable=True)
     closed_at: datetime | None = instant(nullable=True)
+    origin: str = text()
 
 
 class ObservationRow(Row, table=True):

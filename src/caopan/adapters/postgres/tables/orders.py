@@ -49,7 +49,8 @@ class TradeOrderRow(Row, table=True):
         ),
         rule("action_index", "action_index >= 0"),
         rule("qty", "qty > 0"),
-        rule("price", "price > 0"),
+        # A market order bids no price; on STAR it carries a protective one.
+        rule("price", "price > 0 OR (price = 0 AND left(order_type, 7) = 'market_')"),
         rule("filled_qty", "filled_qty >= 0 AND filled_qty <= qty"),
         rule(
             "filled_amount",
@@ -63,6 +64,7 @@ class TradeOrderRow(Row, table=True):
         ),
         rule("submitted", "status <> 'sending' OR submitted_at IS NOT NULL"),
         rule("version", "version >= 1"),
+        rule("fence", "fence > 0"),
     )
 
     run_id: int = run_key()
@@ -90,6 +92,8 @@ class TradeOrderRow(Row, table=True):
     exit_plan_id: UUID | None = ident(nullable=True)
     submitted_at: datetime | None = instant(nullable=True)
     version: int = number()
+    fence: int | None = number(nullable=True)
+    """Token of the lease under which the intent was written; null without a lease."""
 
 
 class FillRow(Row, table=True):
