@@ -8,11 +8,9 @@ tests/unit/domain/accounting/test_trading_account.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
-from itertools import chain
 from typing import Any, NamedTuple
 
 from caopan.domain.accounting.dividend_tax import (
@@ -22,6 +20,7 @@ from caopan.domain.accounting.dividend_tax import (
     spread,
     tax_of_sale,
 )
+from caopan.domain.accounting.movements import LotPart
 from caopan.kernel.errors import CorruptState
 
 
@@ -35,6 +34,8 @@ class LotState:
     cost: int
     untaxed: tuple[Income, ...] = ()
     """What each share has earned and not been taxed for; empty where no tax is taken."""
+    listed_on: date | None = None
+    """Until that day the shares are due but not listed: held, not sellable; None once listed."""
 
     @property
     def qty(self) -> int:
@@ -54,6 +55,25 @@ class LotState:
         self.untaxed = spread(untaxed, self.free, free) if untaxed and free else ()
         self.free = free
 
+    def split_off(self, qty: int, listed_on: date) -> LotState:
+        """Take `qty` free shares, with their part of the cost, into a lot not listed yet."""
+        cost = self.cost * qty // self.qty
+        self.free -= qty
+        self.cost -= cost
+        return LotState(self.bought_on, qty, 0, cost, self.untaxed, listed_on)
+
+    def absorb(self, other: LotState) -> None:
+        """Take in all shares of another lot of the same day."""
+        both = self.qty + other.qty
+        earned: dict[date, Fraction] = {}
+        for lot in (self, other):
+            for one in spread(lot.untaxed, lot.qty, both):
+                earned[one.recorded_on] = earned.get(one.recorded_on, Fraction(0)) + one.per_share
+        self.untaxed = tuple(Income(day, share) for day, share in earned.items())
+        self.free += other.free
+        self.frozen += other.frozen
+        self.cost += other.cost
+
 
 @dataclass(slots=True)
 class Holding:
@@ -63,7 +83,78 @@ class Holding:
     lots: list[LotState] = field(default_factory=list[LotState])
     qty: int = 0
     sellable: int = 0
-    """Settled and not frozen."""
+    """Settled, listed and not frozen."""
+
+    def take_in(self, qty: int, cost: int, day: date) -> None:
+        """Put shares bought on `day`, and listed, into its lot."""
+        self.qty += qty
+        last = self.lots[-1] if self.lots else None
+        if last is not None and last.bought_on == day and last.listed_on is None:
+            last.add(qty, cost)
+        else:
+            self.lots.append(LotState(day, qty, 0, cost))
+
+    def multiply(
+        self, share_factor: Fraction, earned: Income | None, listed_on: date | None
+    ) -> list[LotPart]:
+        """Turn each share into `share_factor`, the whole holding rounded down once.
+
+        What a lot's own rounding would lose goes to the lot that completes the next whole share.
+        New shares wait for `listed_on`, where one is told; those of shares that wait already, wait
+        with them. A lot that is left without a share hands its cost to the next.
+        """
+        lots: list[LotState] = []
+        parts: list[LotPart] = []
+        before = after = carried = 0
+        for lot in self.lots:
+            held, moved = lot.free, carried
+            before += held
+            given = int(before * share_factor) - after - held
+            after += held + given
+            lot.become(held + given, earned)
+            lot.cost, carried = lot.cost + carried, 0
+            if lot.free:
+                lots.append(lot)
+            else:
+                moved -= lot.cost
+                carried = lot.cost
+            waits_for = lot.listed_on
+            if listed_on is not None and waits_for is None and held and given > 0:
+                lots.append(lot.split_off(given, listed_on))
+                waits_for = listed_on
+            if given or moved:
+                parts.append(LotPart(lot.bought_on, given, moved, waits_for))
+        if carried and lots:
+            lots[-1].cost += carried
+            parts.append(LotPart(lots[-1].bought_on, 0, carried, lots[-1].listed_on))
+        self.lots, self.qty = _one_lot_a_day(lots) if listed_on else lots, after
+        return parts
+
+    @property
+    def unlisted(self) -> int:
+        """Return shares that wait for their listing."""
+        return sum(lot.free for lot in self.lots if lot.listed_on is not None)
+
+    def list_due(self, day: date) -> list[LotState]:
+        """Let the shares due by `day` join the lot of their purchase day; return what they were."""
+        due = [lot for lot in self.lots if lot.listed_on is not None and lot.listed_on <= day]
+        for lot in due:
+            # What is returned tells the old state; the holding goes on with a lot of its own.
+            at = self.lots.index(lot)
+            listed = (one for one in self.lots if one.listed_on is None)
+            parent = next((one for one in listed if one.bought_on == lot.bought_on), None)
+            if parent is None:
+                self.lots[at] = replace(lot, listed_on=None)
+            else:
+                parent.absorb(lot)
+                del self.lots[at]
+        self.sellable = self.settled
+        return due
+
+    @property
+    def settled(self) -> int:
+        """Return listed shares that no order holds, whatever their day of purchase."""
+        return sum(lot.free for lot in self.lots if lot.listed_on is None)
 
 
 @dataclass(slots=True)
@@ -80,6 +171,18 @@ class Receivable(NamedTuple):
     pay_date: date
     symbol: str
     cash: int
+
+
+def _one_lot_a_day(lots: list[LotState]) -> list[LotState]:
+    """Return the lots, those of one purchase day that are listed on one day being one."""
+    found: dict[tuple[date, date | None], LotState] = {}
+    for lot in lots:
+        key = (lot.bought_on, lot.listed_on)
+        if key in found:
+            found[key].absorb(lot)
+        else:
+            found[key] = lot
+    return list(found.values())
 
 
 def tax_due(table: DividendTaxTable | None, reserve: Reserve, qty: int, day: date) -> int:
@@ -103,17 +206,10 @@ def tax_due(table: DividendTaxTable | None, reserve: Reserve, qty: int, day: dat
 
 
 def exported_lot(lot: LotState) -> list[Any]:
-    """Return a lot as plain values; its untaxed income follows only where there is some."""
+    """Return a lot as plain values; untaxed income and listing day follow only where they are."""
     values: list[Any] = [lot.bought_on.isoformat(), lot.free, lot.frozen, lot.cost]
-    if lot.untaxed:
+    if lot.untaxed or lot.listed_on:
         values.append([[one.recorded_on.isoformat(), str(one.per_share)] for one in lot.untaxed])
+    if lot.listed_on:
+        values.append(lot.listed_on.isoformat())
     return values
-
-
-def rebuilt_lot(values: Sequence[Any]) -> LotState:
-    """Return the lot that `exported_lot` described."""
-    day, free, frozen, cost, *rest = values
-    untaxed = tuple(
-        Income(date.fromisoformat(on), Fraction(per_share)) for on, per_share in chain(*rest)
-    )
-    return LotState(date.fromisoformat(day), free, frozen, cost, untaxed)

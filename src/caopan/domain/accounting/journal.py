@@ -9,6 +9,7 @@ Accounts (path, asset):
     cash.frozen/<order id>       CNY   reserved for one resting buy, fees included
     shares.free/<bought on>      symbol  one lot per day of purchase
     shares.frozen/<order id>/<bought on>  symbol  reserved for one resting sell
+    shares.unlisted/<listed on>/<bought on>  symbol  due since an ex-date, sellable once listed
     inventory/<symbol>/<bought on>  CNY   what the lot cost, without fees
     receivable/<symbol>/<pay date>  CNY   dividends that are due and not yet paid
     capital, income.*, expense.*  CNY   where money came from and went
@@ -30,6 +31,7 @@ CASH_FREE = "cash.free"
 CASH_FROZEN = "cash.frozen"
 SHARES_FREE = "shares.free"
 SHARES_FROZEN = "shares.frozen"
+SHARES_UNLISTED = "shares.unlisted"
 INVENTORY = "inventory"
 RECEIVABLE = "receivable"
 CAPITAL = "capital"
@@ -42,7 +44,15 @@ TRANSFER_FEE = "expense.transfer_fee"
 OTHER_FEES = "expense.other_fees"
 DIVIDEND_TAX = "expense.dividend_tax"
 
-_NEVER_NEGATIVE = (CASH_FREE, CASH_FROZEN, SHARES_FREE, SHARES_FROZEN, INVENTORY, RECEIVABLE)
+_NEVER_NEGATIVE = (
+    CASH_FREE,
+    CASH_FROZEN,
+    SHARES_FREE,
+    SHARES_FROZEN,
+    SHARES_UNLISTED,
+    INVENTORY,
+    RECEIVABLE,
+)
 
 
 class Kind(StrEnum):
@@ -86,6 +96,7 @@ class Lot:
     bought_on: date
     free_qty: int
     frozen_qty: int
+    """Reserved by an order, or not listed yet."""
     cost: int
 
     @property

@@ -21,6 +21,8 @@ class LotPart(NamedTuple):
     bought_on: date
     qty: int
     cost: int
+    listed_on: date | None = None
+    """The listing day of shares that are due and not listed yet."""
 
 
 class Movement(NamedTuple):
@@ -34,7 +36,8 @@ class Movement(NamedTuple):
     cash_free: int
     cash_frozen: int
     parts: tuple[LotPart, ...]
-    """FREEZE and RELEASE: shares frozen or freed. FILL: bought (> 0) or sold from frozen (< 0)."""
+    """FREEZE and RELEASE: shares frozen or freed. FILL: bought (> 0) or sold from frozen (< 0).
+    A RELEASE of a part with a listing day makes it free because it is listed."""
     fees: tuple[int, int, int]
     """Commission, stamp duty, transfer fee."""
     amount: int
@@ -72,14 +75,22 @@ def transaction(number: int, row: Movement) -> Transaction:
 
 def _part_postings(row: Movement, part: LotPart, order_id: UUID | None) -> list[Posting]:
     day = part.bought_on.isoformat()
-    free, frozen = f"{j.SHARES_FREE}/{day}", f"{j.SHARES_FROZEN}/{order_id}/{day}"
+    free = f"{j.SHARES_FREE}/{day}"
+    frozen = _unlisted(part) or f"{j.SHARES_FROZEN}/{order_id}/{day}"
     if row.kind in (Kind.FREEZE, Kind.RELEASE):
         return [Posting(free, row.symbol, -part.qty), Posting(frozen, row.symbol, part.qty)]
-    account = frozen if row.kind is Kind.FILL and part.qty < 0 else free
+    away = part.listed_on is not None or (row.kind is Kind.FILL and part.qty < 0)
+    account = frozen if away else free
     made = [Posting(account, row.symbol, part.qty), Posting(j.OUTSIDE, row.symbol, -part.qty)]
     if part.cost:
         made.append(Posting(f"{j.INVENTORY}/{row.symbol}/{day}", j.CNY, part.cost))
     return made
+
+
+def _unlisted(part: LotPart) -> str:
+    if part.listed_on is None:
+        return ""
+    return f"{j.SHARES_UNLISTED}/{part.listed_on.isoformat()}/{part.bought_on.isoformat()}"
 
 
 def _renamed_postings(row: Movement, part: LotPart) -> list[Posting]:
@@ -87,7 +98,8 @@ def _renamed_postings(row: Movement, part: LotPart) -> list[Posting]:
     day = part.bought_on.isoformat()
     made: list[Posting] = []
     for symbol, sign in ((row.symbol, -1), (row.new_symbol, 1)):
-        made.append(Posting(f"{j.SHARES_FREE}/{day}", symbol, sign * part.qty))
+        account = _unlisted(part) or f"{j.SHARES_FREE}/{day}"
+        made.append(Posting(account, symbol, sign * part.qty))
         made.append(Posting(j.OUTSIDE, symbol, -sign * part.qty))
         if part.cost:
             made.append(Posting(f"{j.INVENTORY}/{symbol}/{day}", j.CNY, sign * part.cost))
@@ -116,7 +128,6 @@ def _money_postings(row: Movement) -> list[Posting]:
 
 def _action_postings(row: Movement) -> list[Posting]:
     """Return the income of a dividend, or the loss of a cost that is written off."""
-    if row.amount:
-        return [Posting(j.DIVIDEND, j.CNY, -row.amount)]
-    lost = -row.cash_free - row.receivable - sum(part.cost for part in row.parts)
-    return [Posting(j.REALISED, j.CNY, lost)] if lost else []
+    made = [Posting(j.DIVIDEND, j.CNY, -row.amount)] if row.amount else []
+    lost = row.amount - row.cash_free - row.receivable - sum(part.cost for part in row.parts)
+    return [*made, Posting(j.REALISED, j.CNY, lost)] if lost else made

@@ -8,7 +8,7 @@ lawful. Tests: tests/property/domain/accounting/test_trading_account.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from fractions import Fraction
 from typing import Any
@@ -24,7 +24,6 @@ from caopan.domain.accounting.holdings import (
     Receivable,
     Reserve,
     exported_lot,
-    rebuilt_lot,
     tax_due,
 )
 from caopan.domain.accounting.journal import Book, Kind
@@ -37,7 +36,6 @@ class TradingAccount:
     """Cash and shares of one account; every method keeps free cash and every lot at 0 or more."""
 
     __slots__ = (
-        "_unsettled",
         "cash_free",
         "cash_frozen",
         "dividend_tax",
@@ -45,6 +43,8 @@ class TradingAccount:
         "movements",
         "receivables",
         "today",
+        "unlisted",
+        "unsettled",
     )
 
     def __init__(
@@ -59,13 +59,16 @@ class TradingAccount:
         self.cash_free = cash
         self.cash_frozen = 0
         self.holdings: dict[str, Holding] = {}
-        self._unsettled: list[Holding] = []
+        self.unsettled: list[Holding] = []
+        """Holdings with shares that may be sold from tomorrow on."""
+        self.unlisted: list[Holding] = []
+        """Holdings with shares that wait for their listing."""
         self.receivables: list[Receivable] = []
         """Dividends that are due and not yet paid; wealth, but no cash to buy with."""
         self.movements: list[Movement] = []
         """Since the account was opened or `take_movements` was called."""
         if cash:
-            self._note(Kind.DEPOSIT, cash_free=cash)
+            self.note(Kind.DEPOSIT, cash_free=cash)
 
     def open_day(self, day: date) -> None:
         """Begin `day`: what was bought before it becomes sellable, dividends payable are paid.
@@ -76,14 +79,25 @@ class TradingAccount:
         if day < self.today:
             raise ConfigInvalid("DAY_ORDER", f"day {day} comes after {self.today}")
         if day > self.today:
-            for holding in self._unsettled:
-                holding.sellable = sum(lot.free for lot in holding.lots)
-            self._unsettled.clear()
+            for holding in self.unsettled:
+                holding.sellable = holding.settled
+            self.unsettled.clear()
+            if self.unlisted:
+                self._list_due(day)
         self.today = day
         for due in [one for one in self.receivables if one.pay_date <= day]:
             self.receivables.remove(due)
             self.cash_free += due.cash
             self._receive(due, cash_free=due.cash, change=-due.cash)
+
+    def _list_due(self, day: date) -> None:
+        self.today = day
+        for holding in self.unlisted:
+            due = holding.list_due(day)
+            if due:
+                parts = [LotPart(one.bought_on, -one.free, 0, one.listed_on) for one in due]
+                self.note(Kind.RELEASE, symbol=holding.symbol, parts=tuple(parts))
+        self.unlisted = [holding for holding in self.unlisted if holding.unlisted]
 
     def sellable(self, symbol: str) -> int:
         """Return shares that may be sold now."""
@@ -97,7 +111,7 @@ class TradingAccount:
         self.cash_free -= amount
         self.cash_frozen += amount
         reserve.cash += amount
-        self._note(Kind.FREEZE, order=order, cash_free=-amount, cash_frozen=amount)
+        self.note(Kind.FREEZE, order=order, cash_free=-amount, cash_frozen=amount)
         return True
 
     def freeze_shares(self, order: int, reserve: Reserve, symbol: str, qty: int) -> bool:
@@ -109,7 +123,7 @@ class TradingAccount:
         parts: list[LotPart] = []
         wanted = qty
         for lot in holding.lots:
-            taken = min(lot.free, wanted)
+            taken = min(lot.free, wanted) if lot.listed_on is None else 0
             if taken:
                 lot.free -= taken
                 lot.frozen += taken
@@ -118,7 +132,7 @@ class TradingAccount:
                 wanted -= taken
                 if not wanted:
                     break
-        self._note(Kind.FREEZE, order=order, symbol=symbol, parts=tuple(parts))
+        self.note(Kind.FREEZE, order=order, symbol=symbol, parts=tuple(parts))
         return True
 
     def buy(
@@ -152,15 +166,11 @@ class TradingAccount:
         holding = self.holdings.get(symbol)
         if holding is None:
             holding = self.holdings[symbol] = Holding(symbol)
-        if holding.lots and holding.lots[-1].bought_on == self.today:
-            holding.lots[-1].add(qty, amount)
-        else:
-            holding.lots.append(LotState(self.today, qty, 0, amount))
-        holding.qty += qty
+        holding.take_in(qty, amount, self.today)
         if settled:
             holding.sellable += qty
         else:
-            self._unsettled.append(holding)
+            self.unsettled.append(holding)
         self.movements.append(
             Movement(
                 Kind.FILL,
@@ -238,7 +248,7 @@ class TradingAccount:
             self.holdings[symbol].sellable += frozen
             parts.append(LotPart(lot.bought_on, -frozen, 0))
         reserve.lots = []
-        self._note(
+        self.note(
             Kind.RELEASE,
             order=order,
             symbol=symbol,
@@ -255,12 +265,13 @@ class TradingAccount:
         bonus: Fraction | int = 0,
         recorded_on: date | None = None,
         pay_date: date | None = None,
+        listed_on: date | None = None,
     ) -> None:
         """Pay the dividend on the old holding, then multiply it; part shares are dropped.
 
-        The whole holding is rounded down once; what a lot's own rounding would lose goes to the
-        lot that completes the next whole share. New shares carry their lot's day of purchase.
-        The dividend is paid in full; where tax is taken, it is owed at the sale, and so it is for
+        New shares carry their lot's day of purchase, and are sellable at once, or from `listed_on`
+        on where that lies ahead. A holding left without a whole share is a realised loss. The
+        dividend is paid in full; where tax is taken, it is owed at the sale, and so it is for
         `bonus`, the part of the new shares per share that is income at par (送股, not 转增). The
         rates are those of `recorded_on`, the ex-date itself where it is not told. Where `pay_date`
         lies ahead, the dividend is a receivable until that day is opened; else it is paid now.
@@ -276,19 +287,14 @@ class TradingAccount:
         dividend = holding.qty * cash_per_share
         income = Fraction(cash_per_share + bonus * PAR_VALUE)
         earned = Income(recorded_on or self.today, income) if self.dividend_tax and income else None
-        parts: list[LotPart] = []
-        before = after = 0
-        for lot in holding.lots:
-            before += lot.free
-            whole = int(before * share_factor)
-            given = whole - after - lot.free
-            after = whole
-            lot.become(lot.free + given, earned)
-            if given:
-                parts.append(LotPart(lot.bought_on, given, 0))
+        ahead = listed_on if listed_on is not None and listed_on > self.today else None
+        parts = holding.multiply(share_factor, earned, ahead)
         unsold = sum(lot.free for lot in holding.lots if lot.bought_on == self.today)
-        holding.qty = after
-        holding.sellable = after - unsold
+        holding.sellable = max(holding.settled - unsold, 0)
+        if not holding.qty:
+            self.forget(holding)
+        elif holding.unlisted and holding not in self.unlisted:
+            self.unlisted.append(holding)
         if dividend and pay_date is not None and pay_date > self.today:
             due = Receivable(pay_date, symbol, dividend)
             self.receivables.append(due)
@@ -296,7 +302,7 @@ class TradingAccount:
             dividend = 0
         self.cash_free += dividend
         if dividend or parts:
-            self._note(
+            self.note(
                 Kind.CORPORATE_ACTION,
                 symbol=symbol,
                 cash_free=dividend,
@@ -304,69 +310,11 @@ class TradingAccount:
                 amount=dividend,
             )
 
-    def take_up_rights(self, symbol: str, qty: int, price: int) -> bool:
-        """Buy `qty` rights shares (配股) at `price`, free of fees; False if cash does not suffice.
-
-        They count from today, and are sellable like what is bought today.
-        """
-        amount = qty * price
-        if amount > self.cash_free:
-            return False
-        self.cash_free -= amount
-        holding = self.holdings.setdefault(symbol, Holding(symbol))
-        if holding.lots and holding.lots[-1].bought_on == self.today:
-            holding.lots[-1].add(qty, amount)
-        else:
-            holding.lots.append(LotState(self.today, qty, 0, amount))
-        holding.qty += qty
-        self._unsettled.append(holding)
-        self._note(
-            Kind.CORPORATE_ACTION,
-            symbol=symbol,
-            cash_free=-amount,
-            parts=(LotPart(self.today, qty, amount),),
-        )
-        return True
-
-    def write_off(self, symbol: str) -> int:
-        """Give up a delisted holding; its whole cost, which is returned, is a realised loss.
-
-        Raises:
-            CorruptState: SHARES_FROZEN if an order still holds shares of `symbol`.
-        """
-        holding = self.holdings.get(symbol)
-        if holding is None:
-            return 0
-        if any(lot.frozen for lot in holding.lots):
-            raise CorruptState("SHARES_FROZEN", f"{symbol}: an order rests over the delisting")
-        del self.holdings[symbol]
-        self._unsettled = [one for one in self._unsettled if one is not holding]
-        parts = tuple(LotPart(lot.bought_on, -lot.free, -lot.cost) for lot in holding.lots)
-        self._note(Kind.CORPORATE_ACTION, symbol=symbol, parts=parts)
-        return sum(lot.cost for lot in holding.lots)
-
-    def change_code(self, symbol: str, new_symbol: str) -> None:
-        """Move a holding to its new code: lots, days of purchase, costs and untaxed income stay.
-
-        Raises:
-            ConfigInvalid: CODE_TAKEN if `new_symbol` is held already: then it is another security.
-            CorruptState: SHARES_FROZEN if an order still holds shares of `symbol`.
-        """
-        holding = self.holdings.get(symbol)
-        if holding is None:
-            return
-        if new_symbol in self.holdings:
-            raise ConfigInvalid("CODE_TAKEN", f"{symbol} becomes {new_symbol}, which is held")
-        if any(lot.frozen for lot in holding.lots):
-            raise CorruptState("SHARES_FROZEN", f"{symbol}: an order rests over the code change")
-        # The place among the holdings stays, too: answers list them in this order.
-        holding.symbol = new_symbol
-        self.holdings = {held.symbol: held for held in self.holdings.values()}
-        parts = tuple(LotPart(lot.bought_on, lot.free, lot.cost) for lot in holding.lots)
-        kind, no_fees = Kind.CORPORATE_ACTION, (0, 0, 0)
-        self.movements.append(
-            Movement(kind, self.today, 0, symbol, 0, 0, parts, no_fees, 0, 0, new_symbol)
-        )
+    def forget(self, holding: Holding) -> None:
+        """Strike out a holding of which nothing is left."""
+        del self.holdings[holding.symbol]
+        self.unsettled = [one for one in self.unsettled if one is not holding]
+        self.unlisted = [one for one in self.unlisted if one is not holding]
 
     def _receive(
         self, due: Receivable, *, change: int, cash_free: int = 0, amount: int = 0
@@ -412,7 +360,7 @@ class TradingAccount:
             **({"receivables": due} if due else {}),
         }
 
-    def _note(
+    def note(
         self,
         kind: Kind,
         *,
@@ -423,38 +371,20 @@ class TradingAccount:
         parts: tuple[LotPart, ...] = (),
         amount: int = 0,
     ) -> None:
+        """Append a movement of today."""
         row = Movement(
             kind, self.today, order, symbol, cash_free, cash_frozen, parts, (0, 0, 0), amount
         )
         self.movements.append(row)
 
     def restore_unsettled(self) -> None:
-        """Note again, after a rebuild, which holdings have shares that settle tomorrow."""
-        self._unsettled = [
+        """Note again, after a rebuild, which holdings have shares that settle or list later."""
+        self.unlisted = [held for held in self.holdings.values() if held.unlisted]
+        self.unsettled = [
             held
             for held in self.holdings.values()
             if any(lot.bought_on == self.today for lot in held.lots)
         ]
-
-
-def rebuilt(
-    state: Mapping[str, Any], dividend_tax: DividendTaxTable | None = None
-) -> TradingAccount:
-    """Return the account that `export` described; its reserves are given back by the exchange."""
-    account = TradingAccount(0, date.fromisoformat(state["today"]), dividend_tax)
-    account.cash_free = state["cash_free"]
-    account.cash_frozen = state["cash_frozen"]
-    for held in state["holdings"]:
-        lots = [rebuilt_lot(values) for values in held["lots"]]
-        account.holdings[held["symbol"]] = Holding(
-            held["symbol"], lots, sum(lot.qty for lot in lots), held["sellable"]
-        )
-    account.receivables = [
-        Receivable(date.fromisoformat(day), symbol, cash)
-        for day, symbol, cash in state.get("receivables", ())
-    ]
-    account.restore_unsettled()
-    return account
 
 
 def prove(account: TradingAccount, book: Book) -> None:

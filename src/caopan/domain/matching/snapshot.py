@@ -3,18 +3,20 @@
 Owns `export` and `rebuild`. What is exported is JSON as it stands: one record of the account, one
 of the clock, one for each security quoted today and one for each resting order. Must never export
 what can be told anew (terms, securities, fees are the caller's). Tests:
-tests/simulation/domain/test_exchange_restart.py.
+tests/simulation/domain/test_exchange_restart.py, tests/unit/domain/matching/test_snapshot.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
-from fractions import Fraction
 from typing import Any
 
+from caopan.domain.accounting.account_records import rebuilt
+from caopan.domain.accounting.dividend_tax import DividendTaxTable
 from caopan.domain.accounting.fee_terms import FeeTerms
-from caopan.domain.accounting.trading_account import Reserve, TradingAccount, rebuilt
+from caopan.domain.accounting.holdings import Reserve
+from caopan.domain.accounting.plain_record import PlainRecord
+from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.halts import Direction, Tier
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Exchange
@@ -33,15 +35,13 @@ from caopan.kernel.errors import CorruptState
 
 Record = dict[str, Any]
 
-_ORDER_FIELDS = (
+_ORDER_NUMBERS = (
     "number",
-    "symbol",
     "price",
     "qty",
     "open",
     "placed_ms",
     "active_ms",
-    "tag",
     "reserve_price",
     "fee_bound",
     "amount",
@@ -78,35 +78,60 @@ def rebuild(
     securities: Iterable[SecurityTerms],
     fees: Mapping[Exchange, FeeTerms],
     records: Sequence[Record],
+    dividend_tax: DividendTaxTable | None = None,
 ) -> SandboxExchange:
     """Return the exchange that `export` described; it goes on as if nothing had happened.
 
+    `dividend_tax` are the rates of the account, where it has any: without them, shares that earned
+    under tax cannot be sold.
+
     Raises:
-        CorruptState: SNAPSHOT_INVALID if the records do not fit together.
+        CorruptState: SNAPSHOT_INVALID naming the record and field, if one is missing or wrong, or
+            if the records do not fit together.
     """
-    by_kind: dict[str, list[Record]] = {}
-    for record in records:
-        by_kind.setdefault(str(record.get("record")), []).append(record)
-    if len(by_kind.get("account", [])) != 1 or len(by_kind.get("clock", [])) != 1:
+    by_kind: dict[str, list[PlainRecord]] = {"account": [], "clock": [], "listing": [], "order": []}
+    for number, record in enumerate(records):
+        plain = PlainRecord(record, f"record {number}")
+        kind = plain.text("record")
+        if kind not in by_kind:
+            plain.refuse("record", kind, f"is none of {', '.join(by_kind)}")
+        by_kind[kind].append(PlainRecord(record, f"record {number} ({kind})"))
+    if len(by_kind["account"]) != 1 or len(by_kind["clock"]) != 1:
         raise _invalid("there is not exactly one account and one clock")
-    account = rebuilt(by_kind["account"][0])
+    account = rebuilt(by_kind["account"][0], dividend_tax)
     exchange = SandboxExchange(terms, securities, account, fees)
-    clock = by_kind["clock"][0]
-    exchange.day = date.fromisoformat(clock["day"])
-    exchange.now_ms, exchange.is_open = clock["now_ms"], clock["is_open"]
-    exchange.next_order, exchange.next_event = clock["next_order"], clock["next_event"]
+    _restore_clock(exchange, by_kind["clock"][0])
     if terms.rules is not None and exchange.is_open:
         terms.rules.open_day(exchange.day)
-    for record in by_kind.get("listing", []):
-        _restore_listing(exchange.listing(record["symbol"]), record, terms.rules)
-    for record in by_kind.get("order", []):
+    for record in by_kind["listing"]:
+        _restore_listing(_listing(exchange, record), record, terms.rules)
+    for record in by_kind["order"]:
+        listing = _listing(exchange, record)
         order = _restore_order(record, account)
+        if order.number in exchange.live:
+            record.refuse("number", order.number, "stands there twice")
+        if order.number >= exchange.next_order:
+            record.refuse("number", order.number, f"is not below {exchange.next_order}")
         exchange.live[order.number] = order
-        exchange.listing(order.symbol).resting.append(order)
+        listing.resting.append(order)
     # A dictionary keeps the order of arrival, by which a day's end is logged.
     exchange.live = dict(sorted(exchange.live.items()))
     _check_reserves(exchange)
     return exchange
+
+
+def _restore_clock(exchange: SandboxExchange, clock: PlainRecord) -> None:
+    exchange.day = clock.day("day")
+    exchange.now_ms, exchange.is_open = clock.whole("now_ms", 0), clock.flag("is_open")
+    exchange.next_order = clock.whole("next_order", 1)
+    exchange.next_event = clock.whole("next_event", 1)
+
+
+def _listing(exchange: SandboxExchange, record: PlainRecord) -> Listing:
+    found = exchange.listings.get(record.text("symbol"))
+    if found is None:
+        record.refuse("symbol", record.text("symbol"), "is no security of this exchange")
+    return found
 
 
 def _listing_record(listing: Listing) -> Record:
@@ -134,25 +159,35 @@ def _halts_record(halts: HaltWatch) -> Record:
     }
 
 
-def _restore_listing(listing: Listing, record: Record, rules: DayRules | None) -> None:
-    up, bar = record["limit_up"], record["bar"]
-    listing.pre_close = record["pre_close"]
+def _restore_listing(listing: Listing, record: PlainRecord, rules: DayRules | None) -> None:
+    up = record.whole_or_none("limit_up", 0)
+    listing.pre_close = record.whole("pre_close", 1)
     listing.limit_up = NO_LIMIT_UP if up is None else up
-    listing.limit_down = record["limit_down"]
-    listing.suspended = record["suspended"]
-    listing.bar = None if bar is None else Bar._make(bar)
-    listing.left, listing.bars_today = record["left"], record["bars_today"]
-    listing.unlimited = record["unlimited"]
-    halts = record["halts"]
-    if halts is not None and rules is not None:
-        done = (Tier(Direction(way), Fraction(share)) for way, share in halts["done"])
-        listing.halts = HaltWatch(
-            rules.halts(listing.terms),
-            halts["opening"],
-            halts["until_ms"],
-            frozenset(done),
-            halts["resumes"],
-        )
+    listing.limit_down = record.whole("limit_down", 0)
+    listing.suspended = record.flag("suspended")
+    if record.value("bar") is None:
+        listing.bar = None
+    else:
+        listing.bar = Bar._make(record.numbers("bar", len(Bar._fields)))
+    listing.left, listing.bars_today = record.whole("left", 0), record.whole("bars_today", 0)
+    listing.unlimited = record.flag("unlimited")
+    if record.value("halts") is not None and rules is not None:
+        listing.halts = _restore_halts(listing, record.inner("halts"), rules)
+
+
+def _restore_halts(listing: Listing, halts: PlainRecord, rules: DayRules) -> HaltWatch:
+    done: set[Tier] = set()
+    for way, share in halts.rows("done", 2):
+        if way not in tuple(Direction):
+            halts.refuse("done", way, f"is none of {', '.join(Direction)}")
+        done.add(Tier(Direction(way), halts.as_share("done", share)))
+    return HaltWatch(
+        rules.halts(listing.terms),
+        halts.whole("opening", 0),
+        halts.whole("until_ms", 0),
+        frozenset(done),
+        halts.flag("resumes"),
+    )
 
 
 def _order_record(order: LiveOrder) -> Record:
@@ -160,7 +195,9 @@ def _order_record(order: LiveOrder) -> Record:
         "record": "order",
         "side": order.side.value,
         "kind": order.kind.value,
-        **{name: getattr(order, name) for name in _ORDER_FIELDS},
+        "symbol": order.symbol,
+        "tag": order.tag,
+        **{name: getattr(order, name) for name in _ORDER_NUMBERS},
         "reserved_cash": order.reserve.cash,
         "reserved_lots": [
             [lot.bought_on.isoformat(), frozen] for lot, frozen in order.reserve.lots
@@ -168,23 +205,32 @@ def _order_record(order: LiveOrder) -> Record:
     }
 
 
-def _restore_order(record: Record, account: TradingAccount) -> LiveOrder:
-    side = Side(record["side"])
+def _restore_order(record: PlainRecord, account: TradingAccount) -> LiveOrder:
+    side, kind = record.text("side"), record.text("kind")
+    if side not in tuple(Side):
+        record.refuse("side", side, f"is none of {', '.join(Side)}")
+    if kind not in tuple(ExchangeOrderType):
+        record.refuse("kind", kind, f"is none of {', '.join(ExchangeOrderType)}")
+    numbers: dict[str, Any] = {name: record.whole(name) for name in _ORDER_NUMBERS}
     order = LiveOrder(
-        side=side,
-        is_buy=side is Side.BUY,
-        kind=ExchangeOrderType(record["kind"]),
-        reserve=Reserve(record["reserved_cash"]),
-        **{name: record[name] for name in _ORDER_FIELDS},
+        side=Side(side),
+        is_buy=side == Side.BUY,
+        kind=ExchangeOrderType(kind),
+        reserve=Reserve(record.whole("reserved_cash", 0)),
+        symbol=record.text("symbol"),
+        tag=record.text("tag"),
+        **numbers,
     )
-    if record["reserved_lots"]:
-        holding = account.holdings.get(order.symbol)
-        lots = {} if holding is None else {lot.bought_on: lot for lot in holding.lots}
-        for day, frozen in record["reserved_lots"]:
-            lot = lots.get(date.fromisoformat(day))
-            if lot is None:
-                raise _invalid(f"order {order.number} holds shares of a lot that is not there")
-            order.reserve.lots.append((lot, frozen))
+    if not 0 < order.open <= order.qty:
+        record.refuse("open", order.open, f"is not between 1 and the {order.qty} ordered")
+    holding = account.holdings.get(order.symbol)
+    held = () if holding is None else holding.lots
+    lots = {lot.bought_on: lot for lot in held if lot.listed_on is None}
+    for day, frozen in record.rows("reserved_lots", 2):
+        lot = lots.get(record.as_day("reserved_lots", day))
+        if lot is None:
+            record.refuse("reserved_lots", day, "is no lot of the account")
+        order.reserve.lots.append((lot, record.as_whole("reserved_lots", frozen, 1)))
     return order
 
 
@@ -193,10 +239,18 @@ def _check_reserves(exchange: SandboxExchange) -> None:
     cash = sum(order.reserve.cash for order in exchange.live.values())
     if cash != exchange.account.cash_frozen:
         raise _invalid(f"orders hold {cash} units, the account {exchange.account.cash_frozen}")
-    shares = sum(frozen for order in exchange.live.values() for _, frozen in order.reserve.lots)
-    held = sum(lot.frozen for one in exchange.account.holdings.values() for lot in one.lots)
-    if shares != held:
-        raise _invalid(f"orders hold {shares} shares, the account {held}")
+    reserved: dict[int, int] = {}
+    for order in exchange.live.values():
+        for lot, frozen in order.reserve.lots:
+            reserved[id(lot)] = reserved.get(id(lot), 0) + frozen
+    for held in exchange.account.holdings.values():
+        for lot in held.lots:
+            shares = reserved.get(id(lot), 0)
+            if shares != lot.frozen:
+                raise _invalid(
+                    f"orders hold {shares} shares of {held.symbol} bought on {lot.bought_on}, "
+                    f"the account {lot.frozen}"
+                )
 
 
 def _invalid(why: str) -> CorruptState:

@@ -8,11 +8,17 @@ from fractions import Fraction
 import pytest
 
 from caopan.adapters.rules.book import load_rules
+from caopan.domain.accounting.account_records import rebuilt
 from caopan.domain.accounting.dividend_tax import DividendTaxTable
+from caopan.domain.accounting.holding_changes import (
+    change_code,
+    take_up_rights,
+    write_off,
+)
 from caopan.domain.accounting.holdings import Reserve
-from caopan.domain.accounting.journal import DIVIDEND, DIVIDEND_TAX, REALISED, Book
+from caopan.domain.accounting.journal import DIVIDEND, DIVIDEND_TAX, REALISED, Book, Lot
 from caopan.domain.accounting.movements import transaction
-from caopan.domain.accounting.trading_account import TradingAccount, prove, rebuilt
+from caopan.domain.accounting.trading_account import TradingAccount, prove
 from caopan.kernel.errors import ConfigInvalid, CorruptState
 from caopan.kernel.money import units, yuan
 
@@ -105,8 +111,8 @@ def test_shares_bought_since_owe_nothing():
 def test_a_new_code_takes_lots_costs_ages_and_untaxed_income_along():
     account = three_lots()
     before = [(lot.bought_on, lot.qty, lot.cost) for lot in account.holdings[SYMBOL].lots]
-    account.change_code(SYMBOL, "920001.BJ")
-    account.change_code("430001.BJ", "920002.BJ")
+    change_code(account, SYMBOL, "920001.BJ")
+    change_code(account, "430001.BJ", "920002.BJ")
     assert (list(account.holdings), account.sellable(SYMBOL)) == (["920001.BJ"], 0)
     book = proved(account)
     assert book.balance(REALISED) == 0
@@ -121,7 +127,7 @@ def test_a_new_code_takes_lots_costs_ages_and_untaxed_income_along():
 def test_shares_bought_on_the_day_of_the_change_settle_under_the_new_code():
     account = TradingAccount(units("100000"), date(2026, 6, 1))
     bought(account, "2026-06-01", 1000, "10")
-    account.change_code(SYMBOL, "600002.SH")
+    change_code(account, SYMBOL, "600002.SH")
     assert account.sellable("600002.SH") == 0
     account = rebuilt(account.export())
     account.open_day(date(2026, 6, 2))
@@ -131,10 +137,10 @@ def test_shares_bought_on_the_day_of_the_change_settle_under_the_new_code():
 def test_no_code_change_onto_another_holding_or_under_an_order():
     account = three_lots()
     with pytest.raises(ConfigInvalid, match="CODE_TAKEN"):
-        account.change_code(SYMBOL, SYMBOL)
+        change_code(account, SYMBOL, SYMBOL)
     assert account.freeze_shares(3, Reserve(), SYMBOL, 100)
     with pytest.raises(CorruptState, match="SHARES_FROZEN"):
-        account.change_code(SYMBOL, "600002.SH")
+        change_code(account, SYMBOL, "600002.SH")
 
 
 def test_a_dividend_due_is_a_receivable_until_its_pay_date():
@@ -168,3 +174,85 @@ def test_a_pay_date_not_ahead_pays_on_the_ex_date():
     account.entitle(SYMBOL, units("0.5"), Fraction(1), pay_date=date(2026, 6, 8))
     assert (yuan(account.cash_free), account.receivables) == ("500.00", [])
     proved(account)
+
+
+def bonus_listed_later() -> TradingAccount:
+    """1,000 at 10.00; five for ten and 0.10 on Monday, the new shares listed on Wednesday."""
+    account = TradingAccount(units("10000"), date(2026, 6, 5), TABLE)
+    bought(account, "2026-06-05", 1000, "10")
+    account.open_day(date(2026, 6, 8))
+    account.entitle(SYMBOL, units("0.1"), Fraction(3, 2), listed_on=date(2026, 6, 10))
+    return account
+
+
+def test_new_shares_listed_later_are_held_and_counted_but_not_sold():
+    account = bonus_listed_later()
+    holding = account.holdings[SYMBOL]
+    assert (holding.qty, holding.sellable, holding.unlisted) == (1500, 1000, 500)
+    assert [(lot.free, lot.cost) for lot in holding.lots] == [
+        (1000, units("10000") - units("10000") * 500 // 1500),
+        (500, units("10000") * 500 // 1500),
+    ]
+    assert not account.freeze_shares(3, Reserve(), SYMBOL, 1001)
+    again = rebuilt(account.export(), TABLE)
+    assert again.export() == account.export()
+    for one in (account, again):
+        one.open_day(date(2026, 6, 9))
+        assert one.sellable(SYMBOL) == 1000
+        one.open_day(date(2026, 6, 10))
+        assert (one.sellable(SYMBOL), len(one.holdings[SYMBOL].lots)) == (1500, 1)
+        # 20 % of the 100.00 that the 1,000 old shares earned.
+        assert sold(one, 1500, "6") == "8980.00"
+    assert proved(account).balance(REALISED) == units("1000")
+
+
+def test_new_shares_outlive_the_sale_of_the_old_ones():
+    account = bonus_listed_later()
+    # Two thirds of the 100.00 earned, at 20 %: 13.33.
+    assert sold(account, 1000, "6") == "5986.67"
+    proved(account)
+    account.open_day(date(2026, 6, 11))
+    assert [lot.bought_on for lot in account.holdings[SYMBOL].lots] == [date(2026, 6, 5)]
+    assert sold(account, 500, "6") == "2993.33"
+    assert proved(account).lots() == []
+
+
+def test_new_shares_wait_through_a_dividend_a_new_code_and_a_delisting():
+    account = bonus_listed_later()
+    account.open_day(date(2026, 6, 9))
+    account.entitle(SYMBOL, units("0.1"), Fraction(2))
+    # The dividend falls to all 1,500; the children of what waits, wait with it.
+    assert (account.cash_free, account.sellable(SYMBOL)) == (units("250"), 2000)
+    assert take_up_rights(account, SYMBOL, 100, units("2"), date(2026, 6, 12))
+    change_code(account, SYMBOL, "600002.SH")
+    proved(account)
+    account.open_day(date(2026, 6, 10))
+    assert (account.sellable("600002.SH"), account.holdings["600002.SH"].unlisted) == (3000, 100)
+    proved(account)
+    assert write_off(account, "600002.SH") == units("10200")
+    assert proved(account).balance(REALISED) == units("10200")
+    account.open_day(date(2026, 6, 12))
+    assert (account.holdings, account.unlisted) == ({}, [])
+
+
+def test_a_listing_day_not_ahead_lists_on_the_ex_date():
+    account = TradingAccount(units("10000"), date(2026, 6, 5))
+    bought(account, "2026-06-05", 1000, "10")
+    account.open_day(date(2026, 6, 8))
+    account.entitle(SYMBOL, 0, Fraction(3, 2), listed_on=date(2026, 6, 8))
+    assert (account.sellable(SYMBOL), len(account.holdings[SYMBOL].lots)) == (1500, 1)
+
+
+def test_a_split_into_fewer_shares_loses_no_cost():
+    """3 and 12 shares become one: the first lot's cost goes to the second, none is lost."""
+    account = TradingAccount(units("1000"), date(2026, 6, 3))
+    bought(account, "2026-06-03", 3, "10")
+    bought(account, "2026-06-04", 12, "10")
+    account.open_day(date(2026, 6, 8))
+    account.entitle(SYMBOL, 0, Fraction(1, 10))
+    assert [(lot.free, lot.cost) for lot in account.holdings[SYMBOL].lots] == [(1, units("150"))]
+    assert proved(account).lots() == [Lot(SYMBOL, date(2026, 6, 4), 1, 0, units("150"))]
+    account.entitle(SYMBOL, 0, Fraction(1, 10))
+    # Not one whole share is left: a realised loss.
+    assert account.holdings == {}
+    assert proved(account).balance(REALISED) == units("150")
