@@ -8,10 +8,11 @@ Tests: tests/unit/domain/matching/test_exchange_rules.py.
 from __future__ import annotations
 
 from caopan.domain.accounting.trading_account import TradingAccount
-from caopan.domain.market.order_types import ExchangeOrderType
+from caopan.domain.market.order_types import ExchangeOrderType, check_after_hours_price
 from caopan.domain.market.phases import OrderKind, Permit
 from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.terms import (
+    AFTER_HOURS_MS,
     CONTINUOUS_MS,
     NO_LIMIT_UP,
     Listing,
@@ -46,6 +47,7 @@ def refusal(
         _out_of_hours(listing, order, rules)
         or _bad_type(listing, order, rules)
         or _bad_price(listing, order)
+        or _void_at_close(listing, order, rules)
         or _outside_cage(listing, order, rules)
         or _bad_quantity(listing.terms, order, account)
     )
@@ -73,8 +75,6 @@ def _bad_type(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Ref
     kind = order.kind
     if kind is ExchangeOrderType.LIMIT:
         return None
-    if kind is ExchangeOrderType.AFTER_HOURS_FIXED:
-        return (OTHER, "orders at the close after hours are not matched here")
     if rules is None:
         return None
     has_limits = listing.limit_up != NO_LIMIT_UP
@@ -83,22 +83,34 @@ def _bad_type(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Ref
     refused = rules.type_refusal(kind, listing.terms, has_limits=has_limits, protection=protection)
     if refused:
         return (OTHER, refused.detail)
-    if order.price and not rules.protects(kind, listing.terms):
+    is_market = kind.kind is OrderKind.MARKET
+    if is_market and order.price and not rules.protects(kind, listing.terms):
         return (OTHER, f"{kind} orders on {listing.exchange} carry no protective price")
     return None
 
 
 def _bad_price(listing: Listing, order: LiveOrder) -> Refusal | None:
-    price = order.price
-    if not price and order.kind is not ExchangeOrderType.LIMIT:
+    price, kind = order.price, order.kind.kind
+    if not price and kind is OrderKind.MARKET:
         return None
     if price <= 0:
-        return (OTHER, "a limit order needs a price")
+        at_close = kind is OrderKind.AFTER_HOURS_FIXED
+        return (OTHER, f"{'an order at the close' if at_close else 'a limit order'} needs a price")
     if price % listing.tick:
         return (OTHER, f"price {yuan(price)} is not on the tick {yuan(listing.tick)}")
     if not listing.limit_down <= price <= listing.limit_up:
         return (PRICE_LIMIT, f"price {yuan(price)} is outside the limits")
     return None
+
+
+def _void_at_close(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
+    """Refuse at once what could never trade at a close that is known already."""
+    if order.kind is not ExchangeOrderType.AFTER_HOURS_FIXED or rules is None:
+        return None
+    if order.placed_ms < AFTER_HOURS_MS or not listing.close:
+        return None
+    void = check_after_hours_price(order.price, listing.close, buying=order.is_buy)
+    return (PRICE_LIMIT, void) if void else None
 
 
 def _outside_cage(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
@@ -128,8 +140,10 @@ def _bad_quantity(
     terms: SecurityTerms, order: LiveOrder, account: TradingAccount
 ) -> Refusal | None:
     qty = order.qty
-    is_limit = order.kind is ExchangeOrderType.LIMIT
-    most = terms.max_limit_qty if is_limit else terms.max_market_qty
+    kind = order.kind.kind
+    most = terms.max_market_qty if kind is OrderKind.MARKET else terms.max_limit_qty
+    if kind is OrderKind.AFTER_HOURS_FIXED:
+        most = terms.max_after_hours_qty or most
     if qty <= 0 or qty > most:
         return (OTHER, f"{qty} shares are not between 1 and {most}")
     step, least = terms.step, terms.min_buy

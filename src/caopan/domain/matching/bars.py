@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from typing import NoReturn
 
-from caopan.domain.matching.terms import Bar, DayQuote, Listing
+from caopan.domain.matching.terms import AFTER_HOURS_END_MS, Bar, DayQuote, Listing
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import units
 
@@ -58,6 +58,21 @@ def check_bar(symbol: str, day: date, bar: Bar, listing: Listing | None = None) 
     if high > listing.limit_up:
         _refuse(where, "high", high, f"above limit_up {listing.limit_up}")
     _refuse(where, "low", low, f"below limit_down {listing.limit_down}")
+
+
+def check_bar_at_close(symbol: str, day: date, bar: Bar, close: int) -> None:
+    """Refuse a bar of the trading at the close that is not of that price and phase.
+
+    Raises:
+        ConfigInvalid: BARS_INVALID as `check_bar`.
+    """
+    where = f"{symbol} {day} bar ending at {bar.end_ms} ms"
+    if bar.volume and not close:
+        _refuse(where, "volume", bar.volume, "traded at the close, and the day had none")
+    if bar.volume and bar.end_ms > AFTER_HOURS_END_MS:
+        _refuse(where, "end_ms", bar.end_ms, "trading at the close ends at 15:30")
+    if bar.volume and not bar.low == bar.high == close:
+        _refuse(where, "low" if bar.low != close else "high", bar, f"is not the close {close}")
 
 
 def check_quote(quote: DayQuote, day: date) -> None:

@@ -67,16 +67,20 @@ class DayRules:
             )
         return known
 
-    def may_cancel(self, at_ms: int, terms: SecurityTerms) -> Permit:
-        """Return what becomes of a cancel of a resting limit order."""
+    def may_cancel(self, at_ms: int, terms: SecurityTerms, kind: OrderKind) -> Permit:
+        """Return what becomes of a cancel of an order of `kind`."""
         phase = self.phase(at_ms)
-        key = (phase, OrderKind.LIMIT, terms.exchange.value, "")
+        key = (phase, kind, terms.exchange.value, "")
         known = self._canceling.get(key)
         if known is None:
             known = self._canceling[key] = self._market.phases.may_cancel(
-                phase, OrderKind.LIMIT, exchange=terms.exchange, day=self._day
+                phase, kind, exchange=terms.exchange, day=self._day
             )
         return known
+
+    def after_hours(self, terms: SecurityTerms) -> bool:
+        """Return whether the security trades at the close after hours today."""
+        return self._market.phases.after_hours(terms.exchange, terms.board, self._day)
 
     def type_refusal(
         self,

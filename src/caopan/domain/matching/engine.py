@@ -23,12 +23,14 @@ from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.phases import Permit
 from caopan.domain.market.reference import Exchange
 from caopan.domain.matching.admission import FUNDS, OTHER, POSITION, SESSION, Refusal, refusal
-from caopan.domain.matching.bars import check_bar, check_quote
+from caopan.domain.matching.after_hours import AfterHours
+from caopan.domain.matching.bars import check_bar, check_bar_at_close, check_quote
 from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.halt_watch import HaltWatch
 from caopan.domain.matching.models import FixedLatency, Latency, NoSlippage, PriceModel
 from caopan.domain.matching.policies import NO_VOLUME, FillPolicy
 from caopan.domain.matching.terms import (
+    AFTER_HOURS_MS,
     CONTINUOUS_MS,
     NO_LIMIT_UP,
     Bar,
@@ -58,9 +60,12 @@ class ExchangeTerms:
     """Reserve a market buy at the last price instead of at limit-up."""
     latency: Latency = field(default_factory=FixedLatency)
     slippage: PriceModel = field(default_factory=NoSlippage)
+    after_hours_share: Fraction = Fraction(0)
+    """Part of the day's volume that orders at the close find after hours; 0: only bars and prints
+    of 15:05 to 15:30 give any."""
     rules: DayRules | None = None
     """Phases, order types, price cage and halts by date; None: they are not asked (days without
-    moments, a neutral scenario), and all order types but the one after hours are taken."""
+    moments, a neutral scenario), and all order types are taken."""
 
 
 class SandboxExchange:
@@ -79,6 +84,9 @@ class SandboxExchange:
         self.slippage = None if isinstance(terms.slippage, NoSlippage) else terms.slippage
         self.account = account
         self.listings = {one.symbol: Listing(one) for one in securities}
+        self.after_hours = AfterHours(
+            terms.after_hours_share, terms.participation, has_hours=terms.rules is not None
+        )
         self.day = account.today
         self.now_ms = 0
         self.is_open = False
@@ -114,8 +122,7 @@ class SandboxExchange:
         if fees is not None:
             self._charge(fees)
         for listing in self.listings.values():
-            listing.suspended, listing.bar, listing.left, listing.bars_today = True, None, 0, 0
-            listing.unlimited, listing.halts = False, None
+            listing.begin_day()
         for quote in quotes:
             listing = self.listing(quote.symbol)
             check_quote(quote, day)
@@ -130,6 +137,7 @@ class SandboxExchange:
 
     def close_day(self) -> None:
         """End the day: cancels on their way arrive, and what still rests expires."""
+        self.after_hours.end_day(self)
         for order in list(self.live.values()):
             if order.cancel_ms >= 0:
                 self.finish(order, Status.CANCELED, order.cancel_ms)
@@ -137,12 +145,25 @@ class SandboxExchange:
                 self.finish(order, Status.EXPIRED, self.now_ms)
         for listing in self.listings.values():
             listing.resting.clear()
+            listing.after_hours.clear()
         self.is_open = False
 
-    def entitle(self, symbol: str, cash_per_share: int, share_factor: Fraction) -> None:
-        """Pay what an ex-date gives the holder; called after `open_day`, before any order."""
+    def entitle(
+        self,
+        symbol: str,
+        cash_per_share: int,
+        share_factor: Fraction,
+        bonus: Fraction | int = 0,
+        recorded_on: date | None = None,
+        pay_date: date | None = None,
+    ) -> None:
+        """Pay what an ex-date gives the holder; called after `open_day`, before any order.
+
+        `bonus` is the part of the new shares that is taxed as income, `recorded_on` the day whose
+        tax rates hold, `pay_date` the day of the cash (see `TradingAccount.entitle`).
+        """
         self.listing(symbol)
-        self.account.entitle(symbol, cash_per_share, share_factor)
+        self.account.entitle(symbol, cash_per_share, share_factor, bonus, recorded_on, pay_date)
 
     # --- orders -------------------------------------------------------------------------------
 
@@ -183,6 +204,9 @@ class SandboxExchange:
         order.active_ms += self.terms.latency.order_ms(order.number)
         self.live[order.number] = order
         self.log(EventKind.ACCEPTED, order, qty, price, code=kind.value, at_ms=at_ms)
+        if kind is ExchangeOrderType.AFTER_HOURS_FIXED:
+            self.after_hours.enter(self, listing, order)
+            return order
         if self.policy.serves_arrivals and (watch is None or not watch.holds(at_ms)):
             self.policy.arrive(self, listing, order)
         if order.status is Status.LIVE:
@@ -202,20 +226,22 @@ class SandboxExchange:
         if order is None:
             return EventKind.CANCEL_REFUSED
         arrives = at_ms + self.terms.latency.cancel_ms(number)
-        rules = self.terms.rules
+        rules, listing = self.terms.rules, self.listings[order.symbol]
         if rules is not None:
-            permit = rules.may_cancel(at_ms, self.listings[order.symbol].terms)
+            permit = rules.may_cancel(at_ms, listing.terms, order.kind.kind)
             if permit is Permit.REFUSED:
                 self.log(EventKind.CANCEL_REFUSED, order, 0, 0, code=SESSION, at_ms=at_ms)
                 return EventKind.CANCEL_REFUSED
             if permit is Permit.QUEUED:
                 arrives = max(arrives, CONTINUOUS_MS)
         if arrives <= at_ms:
-            self.listings[order.symbol].resting.remove(order)
+            listing.queue(order).remove(order)
             self.finish(order, Status.CANCELED, at_ms)
             return EventKind.CANCELED
         if order.cancel_ms < 0:
             order.cancel_ms = arrives
+            if order.kind is ExchangeOrderType.AFTER_HOURS_FIXED:
+                self.after_hours.expect_cancel(listing, order)
         self.log(EventKind.CANCEL_TAKEN, order, 0, 0, at_ms=at_ms)
         return EventKind.CANCEL_TAKEN
 
@@ -233,11 +259,16 @@ class SandboxExchange:
             listing = self.listing(symbol)
             raise ConfigInvalid("DAY_ORDER", f"{symbol}: a bar came while no day is open")
         check_bar(symbol, self.day, bar, listing)
+        if (bar[0] >= AFTER_HOURS_MS or listing.close_fixed) and self._at_close(listing, bar):
+            return
         watch = self._watch(listing) if listing.unlimited else None
         self.now_ms = max(self.now_ms, bar[1])
         volume = 0 if watch is not None and watch.covers(bar) else bar[6]
         listing.left = volume * self._share // self._of
         listing.bar = bar
+        if bar[6]:
+            listing.traded += bar[6]
+            listing.close = bar[5]
         if listing.resting:
             self._serve(listing, bar, may_trade=volume > 0)
         listing.bars_today += 1
@@ -348,7 +379,24 @@ class SandboxExchange:
                 f"a request at {at_ms} ms comes after what happened at {self.now_ms} ms",
                 remedy="bring bars and requests in the order of time",
             )
+        self.after_hours.advance(self, at_ms)
         self.now_ms = at_ms
+
+    def _at_close(self, listing: Listing, bar: Bar) -> bool:
+        """Take a bar of the trading at the close; return False if it is one of the day."""
+        rules = self.terms.rules
+        if rules is None or not rules.after_hours(listing.terms):
+            return False
+        if bar.start_ms < AFTER_HOURS_MS:
+            raise ConfigInvalid(
+                "TIME_ORDER",
+                f"{listing.symbol}: a bar that began at {bar.start_ms} ms comes after orders have"
+                f" met the close of {self.day}",
+                remedy="bring bars and requests in the order of time",
+            )
+        check_bar_at_close(listing.symbol, self.day, bar, listing.close)
+        self.after_hours.on_bar(self, listing, bar)
+        return True
 
     def _watch(self, listing: Listing) -> HaltWatch | None:
         if listing.halts is None and self.terms.rules is not None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from caopan.domain.market.order_types import ExchangeOrderType
+from caopan.domain.market.phases import OrderKind
 from caopan.domain.matching.terms import Bar, Listing, LiveOrder, Status
 
 NO_PRICE = "no price to trade at"
@@ -189,7 +190,7 @@ class BarClose(_OnePrice):
     def refuse(self, listing: Listing, order: LiveOrder) -> tuple[str, str] | None:
         """Refuse a market order at a sealed limit."""
         bar = listing.bar
-        is_market = order.kind is not ExchangeOrderType.LIMIT
+        is_market = order.kind.kind is OrderKind.MARKET
         if is_market and bar is not None and is_sealed(listing, order, bar.close):
             return ("BROKER_REJECT_PRICE_LIMIT", SEALED)
         return None

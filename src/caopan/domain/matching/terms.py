@@ -30,6 +30,10 @@ CONTINUOUS_MS = 34_200_000
 """9:30:00."""
 CLOSE_MS = 54_000_000
 """15:00:00, when the closing auction's price is fixed."""
+AFTER_HOURS_MS = 54_300_000
+"""15:05:00, when orders at the close begin to trade."""
+AFTER_HOURS_END_MS = 55_800_000
+"""15:30:00."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class SecurityTerms:
     max_limit_qty: int
     max_market_qty: int
     t_plus_one: bool = True
+    max_after_hours_qty: int | None = None
+    """None where an order at the close may be as large as a limit order."""
 
 
 class DayQuote(NamedTuple):
@@ -157,12 +163,18 @@ class LiveOrder:
         return self.qty - self.open
 
 
+_AT_CLOSE = ExchangeOrderType.AFTER_HOURS_FIXED
+
+
 class Listing:
     """One security on the exchange's floor today."""
 
     __slots__ = (
+        "after_hours",
         "bar",
         "bars_today",
+        "close",
+        "close_fixed",
         "exchange",
         "fees",
         "halts",
@@ -177,6 +189,7 @@ class Listing:
         "t_plus_one",
         "terms",
         "tick",
+        "traded",
         "unlimited",
     )
 
@@ -204,3 +217,21 @@ class Listing:
         self.bars_today = 0
         self.resting: list[LiveOrder] = []
         """In order of arrival."""
+        self.after_hours: list[LiveOrder] = []
+        """Orders at the close, in order of arrival; those that have ended leave it late."""
+        self.close = 0
+        """The price of the day's last bar with volume; 0 before it."""
+        self.close_fixed = False
+        """Whether trading at the close has begun: no bar of the day may follow."""
+        self.traded = 0
+        """The day's volume so far, in shares."""
+
+    def queue(self, order: LiveOrder) -> list[LiveOrder]:
+        """Return the list an order of this security waits in."""
+        return self.after_hours if order.kind is _AT_CLOSE else self.resting
+
+    def begin_day(self) -> None:
+        """Forget the day before; nothing trades until a quote comes."""
+        self.suspended, self.bar, self.left, self.bars_today = True, None, 0, 0
+        self.unlimited, self.halts = False, None
+        self.close, self.close_fixed, self.traded = 0, False, 0

@@ -66,14 +66,16 @@ class ExchangeMachine(RuleBasedStateMachine):
         model=st.sampled_from(MODELS),
         latency=st.sampled_from([FixedLatency(), FixedLatency(200_000, 400_000)]),
         at_close=st.booleans(),
+        after_hours=st.sampled_from([Fraction(0), Fraction(1, 100), Fraction(1)]),
     )
-    def begin(self, policy, model, latency, at_close):
+    def begin(self, policy, model, latency, at_close, after_hours=Fraction(0)):
         self.terms = ExchangeTerms(
             policy=policy,
             participation=Fraction(1, 4),
             freeze_market_at_close=at_close,
             latency=latency,
             slippage=model,
+            after_hours_share=after_hours,
         )
         self.fees = dict.fromkeys(Exchange, FEES)
         account = TradingAccount(CASH, date(2024, 1, 2))
@@ -83,7 +85,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         self.bought_today = defaultdict(int)
         self.open_sells = {}
         self.closes = dict.fromkeys(map(str, SYMBOLS), 1000)
-        self.orders = []
+        self.orders, self.numbers_at_close = [], set()
         self.taken = defaultdict(int)
         self.open_day()
         # Begin with shares, or most sells are refused for the want of them.
@@ -132,7 +134,9 @@ class ExchangeMachine(RuleBasedStateMachine):
         order = self.exchange.place(at, symbol, side, qty, price, kind)
         self.orders.append((order, price if protect or kind is OrderType.LIMIT else 0))
         if order.status is not Status.REJECTED:
-            assert kind is not OrderType.AFTER_HOURS_FIXED
+            if kind is OrderType.AFTER_HOURS_FIXED:
+                self.numbers_at_close.add(order.number)
+                assert price > 0
             if side is Side.SELL:
                 assert qty <= before
             if price:
@@ -173,6 +177,7 @@ class ExchangeMachine(RuleBasedStateMachine):
 
     @rule()
     def night(self):
+        self.taken.clear()
         self.exchange.close_day()
         self.check_new_events()
         assert not self.exchange.live
@@ -202,14 +207,22 @@ class ExchangeMachine(RuleBasedStateMachine):
         for event in self.exchange.events[self.seen :]:
             if event.kind is not EventKind.TRADED:
                 continue
-            bar = self.exchange.listings[event.symbol].bar
+            listing = self.exchange.listings[event.symbol]
+            bar = listing.bar
             assert bar is not None
-            assert bar.low <= event.price <= bar.high
             up, down = self.limits[event.symbol]
             assert down <= event.price <= up
             assert event.qty > 0
             self.taken[event.symbol] += event.qty
-            assert self.taken[event.symbol] <= bar.volume // 4
+            if event.order in self.numbers_at_close:
+                # No hours are asked here: orders at the close meet it as the day ends.
+                assert not self.exchange.is_open
+                assert event.price == listing.close
+                share = self.terms.after_hours_share
+                assert self.taken[event.symbol] <= listing.traded * share
+            else:
+                assert bar.low <= event.price <= bar.high
+                assert self.taken[event.symbol] <= bar.volume // 4
             sign = 1 if event.side is Side.BUY else -1
             if sign > 0:
                 self.bought_today[event.symbol] += event.qty
