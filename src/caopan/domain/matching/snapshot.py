@@ -29,6 +29,7 @@ from caopan.domain.matching.terms import (
     Listing,
     LiveOrder,
     SecurityTerms,
+    Status,
 )
 from caopan.domain.orders.order import Side
 from caopan.kernel.errors import CorruptState
@@ -68,7 +69,10 @@ def export(exchange: SandboxExchange) -> list[Record]:
     ]
     records.extend(_listing_record(one) for one in exchange.listings.values() if one.pre_close)
     records.extend(
-        _order_record(order) for one in exchange.listings.values() for order in one.resting
+        _order_record(order)
+        for one in exchange.listings.values()
+        for order in (*one.resting, *one.after_hours)
+        if order.status is Status.LIVE
     )
     return records
 
@@ -113,7 +117,9 @@ def rebuild(
         if order.number >= exchange.next_order:
             record.refuse("number", order.number, f"is not below {exchange.next_order}")
         exchange.live[order.number] = order
-        listing.resting.append(order)
+        listing.queue(order).append(order)
+        if order.kind is ExchangeOrderType.AFTER_HOURS_FIXED:
+            exchange.after_hours.restore(listing, order)
     # A dictionary keeps the order of arrival, by which a day's end is logged.
     exchange.live = dict(sorted(exchange.live.items()))
     _check_reserves(exchange)
@@ -145,6 +151,9 @@ def _listing_record(listing: Listing) -> Record:
         "bar": None if listing.bar is None else list(listing.bar),
         "left": listing.left,
         "bars_today": listing.bars_today,
+        "close": listing.close,
+        "close_fixed": listing.close_fixed,
+        "traded": listing.traded,
         "unlimited": listing.unlimited,
         "halts": None if listing.halts is None else _halts_record(listing.halts),
     }
@@ -170,6 +179,8 @@ def _restore_listing(listing: Listing, record: PlainRecord, rules: DayRules | No
     else:
         listing.bar = Bar._make(record.numbers("bar", len(Bar._fields)))
     listing.left, listing.bars_today = record.whole("left", 0), record.whole("bars_today", 0)
+    listing.close, listing.traded = record.whole("close", 0), record.whole("traded", 0)
+    listing.close_fixed = record.flag("close_fixed")
     listing.unlimited = record.flag("unlimited")
     if record.value("halts") is not None and rules is not None:
         listing.halts = _restore_halts(listing, record.inner("halts"), rules)
