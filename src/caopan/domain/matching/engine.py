@@ -156,14 +156,16 @@ class SandboxExchange:
         bonus: Fraction | int = 0,
         recorded_on: date | None = None,
         pay_date: date | None = None,
+        listed_on: date | None = None,
     ) -> None:
-        """Pay what an ex-date gives the holder; called after `open_day`, before any order.
+        """Pay what an ex-date gives the holder, as `TradingAccount.entitle` tells.
 
-        `bonus` is the part of the new shares that is taxed as income, `recorded_on` the day whose
-        tax rates hold, `pay_date` the day of the cash (see `TradingAccount.entitle`).
+        Called after `open_day`, before any order.
         """
         self.listing(symbol)
-        self.account.entitle(symbol, cash_per_share, share_factor, bonus, recorded_on, pay_date)
+        self.account.entitle(
+            symbol, cash_per_share, share_factor, bonus, recorded_on, pay_date, listed_on
+        )
 
     # --- orders -------------------------------------------------------------------------------
 

@@ -516,6 +516,24 @@ def test_a_star_market_order_without_limits_needs_its_protective_price():
     assert place(exchange, ms(10), ticks=1010, kind=kind, symbol=STAR).status is Status.LIVE
 
 
+def test_an_entitlement_reaches_the_account_whole():
+    """A dividend paid later is no cash today, and new shares listed later are not sellable."""
+    exchange = floor(t_plus_one=True)
+    place(exchange, ms(9, 15), qty=1000, ticks=1000)
+    exchange.on_bar(SH, bar(ms(9, 25), ms(15), 1000, 1000, 1000, 1000))
+    exchange.close_day()
+    exchange.open_day(DAY + timedelta(days=1), quotes())
+    cash, later = exchange.account.cash_free, DAY + timedelta(days=2)
+    exchange.entitle(SH, 500, Fraction(3, 2), Fraction(1, 2), DAY, later, later)
+    assert (exchange.account.cash_free, exchange.account.sellable(SH)) == (cash, 1000)
+    exchange.close_day()
+    exchange.open_day(later, quotes())
+    assert exchange.account.cash_free == cash + 1000 * 500
+    assert exchange.account.sellable(SH) == 1500
+    with pytest.raises(ConfigInvalid, match="SYMBOL_UNKNOWN"):
+        exchange.entitle("600009.SH", 500, Fraction(1))
+
+
 # --- rules only take away -------------------------------------------------------------------------
 
 
