@@ -35,7 +35,7 @@ from caopan.testing.memory_state import KeptPlan, MemoryTransaction, RunState
 LOST = b""
 
 
-class _Repository:
+class MemoryRepository:
     """A part of one transaction."""
 
     def __init__(self, transaction: MemoryTransaction) -> None:
@@ -65,7 +65,7 @@ class _Repository:
             raise self._refused(error) from None
 
 
-class MemoryRun(_Repository):
+class MemoryRun(MemoryRepository):
     """RunRepository in memory."""
 
     async def get(self) -> Run:
@@ -80,15 +80,12 @@ class MemoryRun(_Repository):
         state.run = replace(state.run, status=status, finished_at=at, result=as_stored(result))
 
 
-class MemoryLedger(_Repository):
+class MemoryLedger(MemoryRepository):
     """LedgerRepository in memory."""
 
     async def append(self, drafts: Sequence[Draft]) -> Head:
         """Seal drafts onto the head."""
         state = await self._write()
-        fence = self._transaction.fence
-        if fence is not None and fence != state.fence:
-            raise self._refused(Conflict("RUN_FENCED", "another process has taken the run over"))
         sealed, state.head = seal(state.head, drafts)
         for entry, payload in sealed:
             if entry.decision_id is not None:
@@ -115,7 +112,7 @@ class MemoryLedger(_Repository):
                 yield entry, kept
 
 
-class MemoryCycles(_Repository):
+class MemoryCycles(MemoryRepository):
     """CycleRepository in memory."""
 
     async def add(self, cycle: Cycle) -> None:
@@ -165,7 +162,7 @@ class MemoryCycles(_Repository):
         return sorted(stored, key=lambda cycle: (cycle.opened_at, cycle.decision_id))
 
 
-class MemoryObservations(_Repository):
+class MemoryObservations(MemoryRepository):
     """ObservationRepository in memory."""
 
     async def add(
@@ -185,7 +182,7 @@ class MemoryObservations(_Repository):
         return None if found is None else found[1]
 
 
-class MemoryModelCalls(_Repository):
+class MemoryModelCalls(MemoryRepository):
     """ModelCallRepository in memory."""
 
     async def add(self, call: ModelCall) -> None:
@@ -205,7 +202,7 @@ class MemoryModelCalls(_Repository):
         return sorted(calls, key=lambda call: (call.created_at, call.attempt, call.call_id))
 
 
-class MemoryOrders(_Repository):
+class MemoryOrders(MemoryRepository):
     """OrderRepository in memory."""
 
     async def add(self, orders: Sequence[Order]) -> None:
@@ -288,7 +285,7 @@ class MemoryOrders(_Repository):
         return sorted(found, key=lambda fill: (fill.filled_at, fill.fill_id))
 
 
-class MemoryExitPlans(_Repository):
+class MemoryExitPlans(MemoryRepository):
     """ExitPlanRepository in memory."""
 
     async def add(
@@ -316,7 +313,7 @@ class MemoryExitPlans(_Repository):
         return {plan.symbol: plan.body for plan in plans}
 
 
-class MemoryJournal(_Repository):
+class MemoryJournal(MemoryRepository):
     """JournalRepository in memory."""
 
     async def post(self, transactions: Sequence[Transaction]) -> None:
@@ -349,7 +346,7 @@ class MemoryJournal(_Repository):
         return list(self._read().transactions.values())
 
 
-class MemoryNav(_Repository):
+class MemoryNav(MemoryRepository):
     """NavRepository in memory."""
 
     async def add(self, point: NavPoint) -> None:

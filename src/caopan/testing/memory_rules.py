@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from caopan.application.ports.store import ModelCall, NavPoint
+from caopan.application.ports.store import ModelCall, NavPoint, Reconciliation
 from caopan.domain.accounting.journal import CNY, Transaction
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
 from caopan.domain.market.phases import OrderKind
 from caopan.domain.orders.order import Fill, Order, OrderStatus
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.ids import CLIENT_ORDER_ID_LENGTH
 
@@ -28,6 +29,7 @@ _WITHOUT_FILLS = (
     OrderStatus.REJECTED,
     OrderStatus.NOT_SENT,
 )
+_CAUSES = ("start", "reconnect", "interval", "close", "request")
 _ROLES = ("actor", "checker", "analyst", "other")
 
 
@@ -116,6 +118,25 @@ def check_model_call(call: ModelCall) -> None:
             "tokens": min(count or 0 for count in tokens) >= 0,
         },
     )
+
+
+def check_control(table: str, control: Control) -> None:
+    """Refuse what the tables control and system_control refuse."""
+    if control.at is None:
+        raise CorruptState("NULL_VIOLATION", f"the {table} lacks the time it was set")
+    _check(
+        table,
+        {
+            "version": control.version >= 1,
+            "reason": control.reason != "",
+            "set_by": control.by != "",
+        },
+    )
+
+
+def check_reconciliation(reconciliation: Reconciliation) -> None:
+    """Refuse what the table reconciliation refuses."""
+    _check("reconciliation", {"cause": reconciliation.trigger in _CAUSES})
 
 
 def check_balances(balances: Mapping[tuple[str, str], int]) -> None:

@@ -14,11 +14,12 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from caopan.application.ports.store import ModelCall, NavPoint, Run, VenueEvent
+from caopan.application.ports.store import ModelCall, NavPoint, Reconciliation, Run, VenueEvent
 from caopan.domain.accounting.journal import Transaction
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.ledger.chain import Entry, Head
 from caopan.domain.orders.order import Fill, Order
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.errors import CaopanError, Conflict, CorruptState
 from caopan.testing.memory_rules import check_balanced
 
@@ -55,6 +56,8 @@ class RunState:
         default_factory=list[tuple[Entry, bytes | None]]
     )
     """Links with their payload; None where the payload is the observation beside it."""
+    controls: list[Control] = field(default_factory=list[Control])
+    reconciliations: dict[UUID, Reconciliation] = field(default_factory=dict[UUID, Reconciliation])
 
     def snapshot(self) -> RunState:
         """Return an independent copy."""
@@ -72,6 +75,7 @@ class MemoryDatabase:
     calendars: list[tuple[str, str, tuple[date, ...]]] = field(
         default_factory=list[tuple[str, str, tuple[date, ...]]]
     )
+    system_controls: list[Control] = field(default_factory=list[Control])
     leased: set[int] = field(default_factory=set[int])
     locks: dict[int, asyncio.Lock] = field(default_factory=dict[int, asyncio.Lock])
 
@@ -126,8 +130,13 @@ class MemoryTransaction:
             newest = self._database.runs[self._run_id]
             if self._view is not None and self._view is not newest:
                 raise self.refused(Conflict("DB_SERIALIZATION", "someone else wrote first"))
+            self._check_fence(newest)
             self._working = newest.snapshot()
         return self._working
+
+    def _check_fence(self, newest: RunState) -> None:
+        if self.fence is not None and self.fence != newest.fence:
+            raise self.refused(Conflict("RUN_FENCED", "another process has taken the run over"))
 
     def refused(self, error: CaopanError) -> CaopanError:
         """Return `error` to be raised; nothing of this transaction can be committed any more."""
@@ -143,7 +152,8 @@ class MemoryTransaction:
             self._failed = True
             raise
         if self._working is not None:
-            # A lease taken meanwhile is not part of what this transaction read.
+            # PostgreSQL lets the successor wait for this commit; here the commit is refused.
+            self._check_fence(self._database.runs[self._run_id])
             self._working.fence = self._database.runs[self._run_id].fence
             self._database.runs[self._run_id] = self._working
         self._end()

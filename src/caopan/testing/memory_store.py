@@ -17,6 +17,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from caopan.application.ports.store import (
+    ControlRepository,
     CycleRepository,
     ExitPlanRepository,
     JournalRepository,
@@ -25,13 +26,16 @@ from caopan.application.ports.store import (
     NavRepository,
     ObservationRepository,
     OrderRepository,
+    ReconciliationRepository,
     Run,
     RunKind,
     RunRepository,
     RunStatus,
     VenueEvent,
 )
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.errors import Conflict, CorruptState
+from caopan.testing.memory_controls import MemoryControls, MemoryReconciliations, put_control
 from caopan.testing.memory_repositories import (
     MemoryCycles,
     MemoryExitPlans,
@@ -64,6 +68,8 @@ class MemoryUnitOfWork:
         self.exit_plans: ExitPlanRepository = MemoryExitPlans(transaction)
         self.journal: JournalRepository = MemoryJournal(transaction)
         self.nav: NavRepository = MemoryNav(transaction)
+        self.controls: ControlRepository = MemoryControls(transaction)
+        self.reconciliations: ReconciliationRepository = MemoryReconciliations(transaction)
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -148,6 +154,18 @@ class MemoryStore:
         Raises Conflict RUN_BUSY while another process holds it.
         """
         return self._leased(run_id)
+
+    async def system_control(self) -> Control:
+        """Return what stands against the trading of all accounts, `Control()` before the first."""
+        stored = self.database.system_controls
+        return stored[-1] if stored else Control()
+
+    async def put_system_control(self, control: Control) -> None:
+        """Store a control of all accounts.
+
+        Raises Conflict CONTROL_VERSION unless its version is the next one.
+        """
+        put_control("system_control", self.database.system_controls, control)
 
     async def save_calendar(self, name: str, version: str, sessions: Sequence[date]) -> None:
         """Keep a snapshot of the trading calendar; saving the newest again changes nothing."""

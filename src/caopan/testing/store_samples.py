@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from uuid import UUID
 
-from caopan.application.ports.store import ModelCall, NavPoint
+from caopan.application.ports.store import ModelCall, NavPoint, Reconciliation
 from caopan.domain.accounting.journal import (
     CAPITAL,
     CASH_FREE,
@@ -22,6 +22,7 @@ from caopan.domain.accounting.journal import (
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.ledger.chain import Draft, Stage
 from caopan.domain.orders.order import Fill, Order, OrderType, Side
+from caopan.domain.risk.kill_switch import Control, KillLevel, Posture
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.ids import client_order_id, derived_uuid
@@ -153,6 +154,23 @@ def sample_nav(number: int = 0) -> NavPoint:
         fees_total=units("4.42"),
         realised_total=-units("12.5"),
         benchmark=units("999999.9999"),
+    )
+
+
+def sample_control(version: int = 1, level: KillLevel = KillLevel.NO_ORDERS) -> Control:
+    """Return a control that somebody set."""
+    return Control(level, Posture.FLAT_ONLY, "drill", "operator", sample_time(version), version)
+
+
+def sample_reconciliation(number: int = 0) -> Reconciliation:
+    """Return a comparison that found one difference."""
+    return Reconciliation(
+        sample_id("reconciliation", number),
+        sample_time(number),
+        sample_day(number),
+        "start",
+        passed=False,
+        differences=({"kind": "cash", "key": "CNY", "ours": "10.00", "theirs": None},),
     )
 
 

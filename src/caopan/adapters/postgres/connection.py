@@ -30,7 +30,8 @@ from caopan.kernel.errors import (
 )
 
 Params = Mapping[str, Any]
-_Queued = tuple[str, Params, CaopanError | None]
+Queued = tuple[str, Params, CaopanError | None]
+"""A statement, its values, and what is raised unless it meets exactly one row."""
 Driver = psycopg.AsyncConnection[tuple[Any, ...]]
 _FAILED = TransactionStatus.INERROR
 _CONNECT_TIMEOUT_S = 10
@@ -107,12 +108,14 @@ class Session:
     call itself or by a later one, at the latest by `commit`, and always before COMMIT is sent.
     """
 
-    def __init__(self, pool: AsyncEngine) -> None:
-        """Take nothing yet."""
+    def __init__(self, pool: AsyncEngine, guard: Queued | None = None) -> None:
+        """Take nothing yet; `guard` goes before the first write of each transaction."""
+        self._guard = guard
+        self._guarded = guard is None
         self._pool = pool
         self._lent: AsyncConnection | None = None
         self._driver: Driver | None = None
-        self._queued: list[_Queued] = []
+        self._queued: list[Queued] = []
         self._begun = False
         self._refused = False
         self._isolation = ""
@@ -164,10 +167,22 @@ class Session:
             self._isolation = " ISOLATION LEVEL REPEATABLE READ"
 
     def queue(self, statement: str, params: Params, missed: CaopanError | None = None) -> None:
-        """Send a statement with the next exchange; `missed` is raised unless it meets one row."""
+        """Send a write with the next exchange; `missed` is raised unless it meets one row."""
+        self.guard()
+        self._queued.append((statement, params, missed))
+
+    def guard(self) -> None:
+        """Queue the guard if this transaction has not written yet; before any write by `run`."""
         if self._driver is None:
             raise CorruptState("UOW_CLOSED", "a unit of work was used outside its `async with`")
-        self._queued.append((statement, params, missed))
+        if self._guard is not None and not self._guarded:
+            self._guarded = True
+            self._queued.append(self._guard)
+
+    def refused(self, error: CaopanError) -> CaopanError:
+        """Return `error` to be raised; nothing of this transaction can be committed any more."""
+        self._refused = True
+        return error
 
     async def run(self, statement: str, params: Params | None = None) -> AsyncCursor[Any]:
         """Run one statement after what is queued and return its cursor."""
@@ -201,6 +216,7 @@ class Session:
         except psycopg.Error as error:
             raise translated(error, lost=driver.closed, committing=True) from error
         self._begun = False
+        self._guarded = self._guard is None
         self._isolation = ""
 
     async def _exchange(
@@ -228,5 +244,4 @@ class Session:
             raise translated(error, lost=driver.closed) from error
         for (_, _, missed), sent in zip(queued, cursors, strict=True):
             if missed is not None and sent.rowcount != 1:
-                self._refused = True
-                raise missed
+                raise self.refused(missed)

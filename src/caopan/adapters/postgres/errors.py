@@ -31,6 +31,8 @@ UNIQUE_CODES: Final[Mapping[str, str]] = {
     "pk_sandbox_event": "VENUE_SEQ",
     "pk_nav_point": "NAV_EXISTS",
     "uq_run_desk": "RUN_EXISTS",
+    "pk_control": "CONTROL_VERSION",
+    "pk_system_control": "CONTROL_VERSION",
 }
 """Unique constraints whose violation the port gives a name."""
 

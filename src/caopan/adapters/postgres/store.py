@@ -20,11 +20,19 @@ import psycopg
 from caopan.adapters.postgres.connection import Driver, Session, connect, engine
 from caopan.adapters.postgres.errors import translated
 from caopan.adapters.postgres.partitions import ENSURE_AHEAD
-from caopan.adapters.postgres.repositories.ledger import Lease
+from caopan.adapters.postgres.repositories.controls import (
+    PUT_SYSTEM_CONTROL,
+    SYSTEM_CONTROL_IN_FORCE,
+    control_of,
+    control_values,
+    version_taken,
+)
+from caopan.adapters.postgres.repositories.lease import Lease
 from caopan.adapters.postgres.repositories.runs import SELECT_RUNS, run_of
 from caopan.adapters.postgres.uow import PostgresUnitOfWork
 from caopan.application.ports.store import Run, RunKind, RunStatus
 from caopan.domain.ledger.chain import Head
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.errors import Conflict, CorruptState
 
 _POOL_SIZE: Final = 5
@@ -150,11 +158,28 @@ class PostgresStore:
         """Hold the one right to trade on a run; freed when the process dies.
 
         Whoever holds it gets a new fencing token: a former holder that lost its connection, and
-        with it the lease, can no longer append to the run's ledger (Conflict RUN_FENCED).
+        with it the lease, can no longer write anything of the run (Conflict RUN_FENCED).
 
         Raises Conflict RUN_BUSY while another process holds it.
         """
         return self._leased(run_id)
+
+    async def system_control(self) -> Control:
+        """Return what stands against the trading of all accounts, `Control()` before the first."""
+        async with self._session() as session:
+            rows = await session.rows(SYSTEM_CONTROL_IN_FORCE)
+        return control_of(rows[0]) if rows else Control()
+
+    async def put_system_control(self, control: Control) -> None:
+        """Store a control of all accounts.
+
+        Raises Conflict CONTROL_VERSION unless its version is the next one.
+        """
+        async with self._session() as session:
+            cursor = await session.run(PUT_SYSTEM_CONTROL, control_values(control))
+            if cursor.rowcount != 1:
+                raise version_taken(control)
+            await session.commit()
 
     async def save_calendar(self, name: str, version: str, sessions: Sequence[date]) -> None:
         """Keep a snapshot of the trading calendar; saving the newest again changes nothing."""

@@ -13,12 +13,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from caopan.adapters.postgres.connection import Session
 from caopan.adapters.postgres.repositories.books import PostgresJournal, PostgresNav
+from caopan.adapters.postgres.repositories.controls import (
+    PostgresControls,
+    PostgresReconciliations,
+)
 from caopan.adapters.postgres.repositories.cycles import PostgresCycles
 from caopan.adapters.postgres.repositories.evidence import PostgresModelCalls, PostgresObservations
-from caopan.adapters.postgres.repositories.ledger import Lease, PostgresLedger
+from caopan.adapters.postgres.repositories.lease import Lease, guard
+from caopan.adapters.postgres.repositories.ledger import PostgresLedger
 from caopan.adapters.postgres.repositories.orders import PostgresExitPlans, PostgresOrders
 from caopan.adapters.postgres.repositories.runs import PostgresRun
 from caopan.application.ports.store import (
+    ControlRepository,
     CycleRepository,
     ExitPlanRepository,
     JournalRepository,
@@ -27,6 +33,7 @@ from caopan.application.ports.store import (
     NavRepository,
     ObservationRepository,
     OrderRepository,
+    ReconciliationRepository,
     RunRepository,
 )
 
@@ -36,17 +43,21 @@ class PostgresUnitOfWork:
 
     def __init__(self, pool: AsyncEngine, run_id: int, lease: Lease | None) -> None:
         """Prepare a unit of work on `run_id`; `lease` is what this process holds of it."""
-        self._session = Session(pool)
+        self._session = Session(pool, guard(run_id, lease))
         self._ledger = PostgresLedger(self._session, run_id, lease)
         self.ledger: LedgerRepository = self._ledger
         self.run: RunRepository = PostgresRun(self._session, run_id)
         self.cycles: CycleRepository = PostgresCycles(self._session, run_id)
         self.observations: ObservationRepository = PostgresObservations(self._session, run_id)
         self.model_calls: ModelCallRepository = PostgresModelCalls(self._session, run_id)
-        self.orders: OrderRepository = PostgresOrders(self._session, run_id)
+        self.orders: OrderRepository = PostgresOrders(self._session, run_id, lease)
         self.exit_plans: ExitPlanRepository = PostgresExitPlans(self._session, run_id)
         self.journal: JournalRepository = PostgresJournal(self._session, run_id)
         self.nav: NavRepository = PostgresNav(self._session, run_id)
+        self.controls: ControlRepository = PostgresControls(self._session, run_id)
+        self.reconciliations: ReconciliationRepository = PostgresReconciliations(
+            self._session, run_id
+        )
 
     async def __aenter__(self) -> Self:
         """Borrow a connection; the transaction begins with the first statement."""

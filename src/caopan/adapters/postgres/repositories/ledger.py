@@ -8,17 +8,17 @@ observation itself (table observation), so it is stored once.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from caopan.adapters.postgres import values
 from caopan.adapters.postgres.connection import Session
+from caopan.adapters.postgres.repositories.lease import Lease, fenced, unknown
 from caopan.adapters.postgres.statements import arrays, insert_batch, selected
 from caopan.adapters.postgres.tables import LEDGER_ENTRY, LEDGER_PAYLOAD
 from caopan.domain.ledger.chain import Draft, Entry, Head, Stage, seal
-from caopan.kernel.errors import Conflict, CorruptState
+from caopan.kernel.errors import CorruptState
 
 _ENTRY: Final = (
     "seq",
@@ -72,16 +72,6 @@ _Place = tuple[int | str, datetime]
 """Where a body lies: its seq, or an observation's hash, and when it was recorded."""
 
 
-@dataclass(slots=True)
-class Lease:
-    """What this process holds of a run while it has the lease."""
-
-    fence: int
-    """Token of this lease; a later lease has a greater one."""
-    head: Head
-    """Where the chain ended when we last looked: a guess, checked by every append."""
-
-
 class PostgresLedger:
     """LedgerRepository on PostgreSQL."""
 
@@ -132,7 +122,7 @@ class PostgresLedger:
         self._session.one_view()
         rows = await self._session.rows(_HEAD, {"run_id": self._run_id})
         if not rows:
-            raise _unknown(self._run_id)
+            raise unknown(self._run_id)
         return Head(*rows[0])
 
     async def entries(
@@ -207,15 +197,10 @@ class PostgresLedger:
         cursor = await self._session.run(_LOCK, {"run_id": self._run_id})
         row = await cursor.fetchone()
         if row is None:
-            raise _unknown(self._run_id)
+            raise unknown(self._run_id)
         seq, digest, fence = row
         if self._lease is not None and fence != self._lease.fence:
-            raise Conflict(
-                "RUN_FENCED",
-                f"run {self._run_id} was taken over by another process (token {fence},"
-                f" ours {self._lease.fence})",
-                remedy="stop this process; the other one goes on",
-            )
+            raise self._session.refused(fenced(self._run_id, self._lease))
         return Head(seq, digest)
 
 
@@ -232,7 +217,3 @@ def _payload(
     source = "observation" if observed else "ledger_payload"
     month = recorded_at.astimezone(UTC).date().replace(day=1)
     return None if (source, month) in pruned else LOST
-
-
-def _unknown(run_id: int) -> CorruptState:
-    return CorruptState("RUN_UNKNOWN", f"run {run_id} has no ledger", remedy="name an existing run")

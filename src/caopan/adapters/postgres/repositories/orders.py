@@ -13,6 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from caopan.adapters.postgres.connection import Session
+from caopan.adapters.postgres.repositories.lease import Lease
 from caopan.adapters.postgres.statements import arrays, insert, insert_batch, selected, updated
 from caopan.adapters.postgres.tables import EXIT_PLAN, FILL, TRADE_ORDER
 from caopan.adapters.postgres.values import numeric, units
@@ -55,7 +56,9 @@ _CHANGING: Final = (
     "submitted_at",
     "version",
 )
-_INSERT_ORDERS: Final = insert_batch(TRADE_ORDER, ("run_id", *_ORDER), scalars=("run_id",))
+_INSERT_ORDERS: Final = insert_batch(
+    TRADE_ORDER, ("run_id", "fence", *_ORDER), scalars=("run_id", "fence")
+)
 _UPDATE_ORDER: Final = (
     updated(TRADE_ORDER, _CHANGING)
     + " WHERE run_id = %(run_id)s AND order_id = %(order_id)s AND version = %(version)s - 1"
@@ -107,16 +110,18 @@ _LATEST_PLANS: Final = (
 class PostgresOrders:
     """OrderRepository on PostgreSQL."""
 
-    def __init__(self, session: Session, run_id: int) -> None:
-        """Work for `run_id`."""
+    def __init__(self, session: Session, run_id: int, lease: Lease | None) -> None:
+        """Work for `run_id`; `lease` is what this process holds of it, None without one."""
         self._session = session
         self._run_id = run_id
+        self._fence = None if lease is None else lease.fence
 
     async def add(self, orders: Sequence[Order]) -> None:
         """Store new orders. Raises Conflict ORDER_EXISTS if a client_order_id is taken."""
         if orders:
             rows = [_order_values(order) for order in orders]
-            self._session.queue(_INSERT_ORDERS, self._params(arrays(_ORDER, rows)))
+            values = {"fence": self._fence, **arrays(_ORDER, rows)}
+            self._session.queue(_INSERT_ORDERS, self._params(values))
 
     async def save(self, orders: Sequence[Order]) -> None:
         """Store what changed of orders: state, fills, the venue's word.
@@ -155,6 +160,7 @@ class PostgresOrders:
         if not fills:
             return []
         rows = [_fill_values(fill) for fill in fills]
+        self._session.guard()
         cursor = await self._session.run(_INSERT_FILLS, self._params(arrays(_FILL, rows)))
         new = {row[0] for row in await cursor.fetchall()}
         return [fill for fill in fills if fill.fill_id in new]

@@ -1,0 +1,100 @@
+"""A former holder of the lease writes nothing more, whatever it writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from caopan.application.ports.store import RunStatus
+from caopan.domain.orders.order import OrderStatus, moved
+from caopan.kernel.errors import Conflict
+from caopan.testing.store_samples import (
+    sample_control,
+    sample_cycle,
+    sample_deposit,
+    sample_draft,
+    sample_fill,
+    sample_id,
+    sample_model_call,
+    sample_nav,
+    sample_observation,
+    sample_order,
+    sample_reconciliation,
+    sample_time,
+)
+
+ORDER = sample_order()
+SENDING = moved(ORDER, OrderStatus.SENDING, sample_time())
+OBSERVATION = sample_observation()
+
+WRITES = {
+    "a new cycle": lambda uow: uow.cycles.add(sample_cycle(1)),
+    "a stage": lambda uow: uow.cycles.save(sample_cycle()),
+    "an observation": lambda uow: uow.observations.add(
+        OBSERVATION[0], sample_id("decision"), sample_time(), *OBSERVATION[1:]
+    ),
+    "a model call": lambda uow: uow.model_calls.add(sample_model_call()),
+    "an order": lambda uow: uow.orders.add([sample_order(0, 1)]),
+    "sending": lambda uow: uow.orders.save([SENDING]),
+    "a fill": lambda uow: uow.orders.add_fills([sample_fill(ORDER)]),
+    "an exit plan": lambda uow: uow.exit_plans.add(
+        sample_id("plan"), ORDER.order_id, ORDER.decision_id, ORDER.symbol, {}, sample_time()
+    ),
+    "a posting": lambda uow: uow.journal.post([replace(sample_deposit(1), txn_id=sample_id("x"))]),
+    "an entry": lambda uow: uow.ledger.append([sample_draft()]),
+    "a snapshot": lambda uow: uow.nav.add(sample_nav()),
+    "a control": lambda uow: uow.controls.put(sample_control()),
+    "a comparison": lambda uow: uow.reconciliations.add(sample_reconciliation()),
+    "the end": lambda uow: uow.run.finish(RunStatus.FAILED, sample_time(), {}),
+}
+
+
+@pytest.fixture
+async def stale(backend, run_id, kept):
+    """Return a store that still believes in its lease, while the other one holds it."""
+
+    async def begin(uow):
+        await uow.cycles.add(sample_cycle())
+        await uow.orders.add([ORDER])
+
+    await kept(begin)
+    async with backend.store.lease(run_id):
+        await lose_lease(backend, run_id)
+        async with backend.other.lease(run_id):
+            yield backend.store
+
+
+async def lose_lease(backend, run_id) -> None:
+    """Free the lock as the server does when the connection of its holder breaks."""
+    if hasattr(backend.store, "database"):
+        backend.store.database.leased.discard(run_id)
+        return
+    async with backend.store._session() as session:
+        await session.rows(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND classid = x'63616f70'::int AND objid = %(run_id)s",
+            {"run_id": run_id},
+        )
+
+
+@pytest.mark.parametrize("what", WRITES)
+async def test_a_former_holder_writes_nothing(backend, run_id, stale, what):
+    async def write(uow):
+        await WRITES[what](uow)
+        await uow.commit()
+
+    async with stale.begin(run_id) as uow:
+        with pytest.raises(Conflict, match="RUN_FENCED"):
+            await write(uow)
+        with pytest.raises(Conflict, match="UOW_FAILED"):
+            await uow.commit()
+    async with backend.other.begin(run_id) as uow:
+        await write(uow)
+
+
+async def test_an_operator_without_the_lease_may_still_halt(backend, run_id):
+    async with backend.store.lease(run_id), backend.other.begin(run_id) as uow:
+        await uow.controls.put(sample_control())
+        await uow.commit()
