@@ -11,6 +11,7 @@ from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.order_types import ExchangeOrderType, check_after_hours_price
 from caopan.domain.market.phases import OrderKind, Permit
 from caopan.domain.matching.day_rules import DayRules
+from caopan.domain.matching.held_orders import HELD_MS, beyond_cage
 from caopan.domain.matching.terms import (
     AFTER_HOURS_MS,
     CONTINUOUS_MS,
@@ -36,7 +37,8 @@ def refusal(
 ) -> Refusal | None:
     """Return why the exchange does not take `order`, or None.
 
-    An order that is kept until continuous trading begins gets that moment as `active_ms`.
+    An order that is kept until continuous trading begins gets that moment as `active_ms`, one that
+    is held beyond the price cage gets HELD_MS.
 
     Raises:
         Denied: RISK_RULES_UNKNOWN where a dated table does not know the case.
@@ -114,14 +116,17 @@ def _void_at_close(listing: Listing, order: LiveOrder, rules: DayRules | None) -
 
 
 def _outside_cage(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
-    """Refuse beyond the cage, also where the exchange once kept such an order for later."""
+    """Refuse beyond the cage, or hold the order where the exchange keeps it for later."""
     if rules is None or order.kind is not ExchangeOrderType.LIMIT:
         return None
     last = None if listing.bar is None else listing.bar.close
     if last is not None and _halted(listing, order):
         return _outside_halted_range(listing, order, rules, last)
-    bound = rules.cage(order.placed_ms, listing.terms, last, listing.pre_close, buying=order.is_buy)
-    if bound is None or (order.price <= bound if order.is_buy else order.price >= bound):
+    bound = beyond_cage(listing, order, rules, order.placed_ms)
+    if bound is None:
+        return None
+    if rules.holds_beyond_cage(listing.terms):
+        order.active_ms = HELD_MS
         return None
     return (PRICE_LIMIT, f"price {yuan(order.price)} is beyond the price cage {yuan(bound)}")
 

@@ -15,10 +15,10 @@ from caopan.domain.matching.policies import (
     SEALED,
     Floor,
     as_limit,
-    end_market,
     is_sealed,
     market_obstacle,
 )
+from caopan.domain.matching.sweep import Rest, Resting, Swept, sweep
 from caopan.domain.matching.terms import (
     CLOSE_MS,
     OPENING_PRINT_MS,
@@ -27,6 +27,7 @@ from caopan.domain.matching.terms import (
     LiveOrder,
     Status,
 )
+from caopan.domain.matching.visible_book import VisibleBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,14 @@ class Book:
             "order that reaches the best price on arrival walks five levels that begin half a "
             "spread from the bar's open; what rests is last in the queue at its price and trades "
             "when the bar trades through it, or at it once the queue before it has traded. At a "
-            "sealed limit ten bars' volume wait before a new order."
+            "sealed limit ten bars' volume wait before a new order. Where quote snapshots are "
+            "given, an order meets the levels they show instead, and joins the queue they show."
         )
 
     @property
     def serves_arrivals(self) -> bool:
-        """Return False: the book an order meets is that of the next bar."""
-        return False
+        """Return True: an order meets a visible book at once."""
+        return True
 
     def refuse(self, listing: Listing, order: LiveOrder) -> tuple[str, str] | None:
         """Take every order."""
@@ -66,7 +68,21 @@ class Book:
         return None
 
     def arrive(self, floor: Floor, listing: Listing, order: LiveOrder) -> None:
-        """Let it rest until a bar comes."""
+        """Meet the visible book; without one it rests until a bar comes."""
+        if listing.book is not None and order.active_ms <= floor.now_ms:
+            _meet(floor, listing, order, listing.book)
+
+    def see_book(self, floor: Floor, listing: Listing) -> None:
+        """Let those that have arrived meet the book, and those it now crosses trade."""
+        book = listing.book
+        assert book is not None
+        for order in sorted(listing.resting, key=_price_then_time):
+            if order.status is not Status.LIVE or order.active_ms > floor.now_ms:
+                continue
+            if order.queue_ahead < 0:
+                _meet(floor, listing, order, book)
+            else:
+                _crossed(floor, listing, order, book)
 
     def match(self, floor: Floor, listing: Listing, bar: Bar) -> None:
         """Serve by opening auction, continuous trading and closing auction, as the bar has them."""
@@ -76,10 +92,14 @@ class Book:
         opens = listing.bars_today == 0 and bar.start_ms <= OPENING_PRINT_MS
         if opens or (listing.halts is not None and listing.halts.resumes):
             _auction(floor, listing, standing, bar.open)
+        # Where snapshots come, an order that has not met one waits for the next.
+        seen = listing.book is not None and listing.book.at_ms >= bar.start_ms
         for order in standing:
             if order.status is not Status.LIVE:
                 continue
             if order.queue_ahead < 0:
+                if seen:
+                    continue
                 self._walk(floor, listing, order, bar, depth)
             if order.status is Status.LIVE:
                 self._wait(floor, listing, order, bar, depth)
@@ -88,62 +108,51 @@ class Book:
             _auction(floor, listing, late, bar.close)
 
     def _walk(self, floor: Floor, listing: Listing, order: LiveOrder, bar: Bar, depth: int) -> None:
-        """Trade against the levels of the other side, nearest first."""
-        step = listing.tick if order.is_buy else -listing.tick
-        half = self.half_spread_ticks * step
-        best = bar.open + half
-        is_market = order.kind is not ExchangeOrderType.LIMIT
-        if is_market:
-            self._meet(floor, listing, order, bar, half)
-            if order.status is not Status.LIVE or order.queue_ahead >= 0:
+        """Trade against the synthetic levels of the other side, nearest first."""
+        half = self.half_spread_ticks * (listing.tick if order.is_buy else -listing.tick)
+        passive = order.kind is ExchangeOrderType.MARKET_OWN_BEST
+        best, own = (_within(listing, bar.open + off) for off in (half, -half))
+        sealed = is_sealed(listing, order, bar.open)
+        if order.kind is not ExchangeOrderType.LIMIT:
+            why = SEALED if sealed else market_obstacle(listing, order, own if passive else best)
+            if why:
+                floor.finish(order, Status.CANCELED, bar.start_ms, why)
                 return
-        elif is_sealed(listing, order, bar.open):
+        elif sealed:
             return
-        prices = self._levels(listing, order, bar, best, step)
-        if (
-            order.kind is ExchangeOrderType.MARKET_FOK
-            and min(depth * len(prices), listing.left) < order.open
-        ):
-            floor.finish(order, Status.CANCELED, bar.start_ms, NO_VOLUME)
-            return
-        last = 0
-        for price in prices:
-            worse = floor.worse(listing, order, price, min(order.open, depth), bar)
-            if floor.take(listing, order, worse, depth):
-                last = price
+        levels = self._levels(listing, order, bar, best, depth)
+        swept = _sweep(order, levels, own)
+        for trade in swept.trades:
+            worse = floor.worse(listing, order, trade.price, trade.qty, bar)
+            floor.take(listing, order, worse, trade.qty)
             if order.status is not Status.LIVE:
                 return
-        if is_market:
-            end_market(floor, order, last)
-
-    def _meet(self, floor: Floor, listing: Listing, order: LiveOrder, bar: Bar, half: int) -> None:
-        """End a market order that meets nobody; give the two "best" types their limit."""
-        passive = order.kind is ExchangeOrderType.MARKET_OWN_BEST
-        met = _within(listing, bar.open - half if passive else bar.open + half)
-        sealed = SEALED if is_sealed(listing, order, bar.open) else ""
-        why = sealed or market_obstacle(listing, order, met)
-        if why:
-            floor.finish(order, Status.CANCELED, bar.start_ms, why)
-        elif order.kind in (ExchangeOrderType.MARKET_PEER_BEST, ExchangeOrderType.MARKET_OWN_BEST):
-            as_limit(order, met)
-            if passive:
-                # It joins the queue of its own side and takes nothing.
-                order.queue_ahead = listing.left // self.levels
+        if passive:
+            # It joins the queue of its own side and takes nothing.
+            order.queue_ahead = depth
+        _become(floor, order, swept)
 
     def _levels(
-        self, listing: Listing, order: LiveOrder, bar: Bar, best: int, step: int
-    ) -> list[int]:
-        """Return the prices of the other side that the order reaches and the bar knows."""
-        bound = order.price
+        self, listing: Listing, order: LiveOrder, bar: Bar, best: int, depth: int
+    ) -> list[Resting]:
+        """Return the levels of the other side that the bar knows, in whole lots.
+
+        Where it knows none, the best price alone is known.
+        """
         if order.is_buy:
-            most = min(bar.high, listing.limit_up, bound or bar.high)
+            step, most = listing.tick, min(bar.high, listing.limit_up)
         else:
-            most = max(bar.low, listing.limit_down, bound or bar.low)
+            step, most = -listing.tick, max(bar.low, listing.limit_down)
         count = (most - best) // step + 1
         # IOC and FOK may take every level the bar reached, the others five.
         if order.kind not in (ExchangeOrderType.MARKET_IOC, ExchangeOrderType.MARKET_FOK):
             count = min(count, self.levels)
-        return [best + number * step for number in range(max(count, 0))]
+        each, left = depth - depth % listing.lot, listing.left
+        found: list[Resting] = []
+        while each and len(found) < count and left >= each:
+            found.append(Resting("", best + len(found) * step, each))
+            left -= each
+        return found or [Resting("", best, 0)]
 
     def _wait(self, floor: Floor, listing: Listing, order: LiveOrder, bar: Bar, depth: int) -> None:
         """Trade passively: through the limit, or at it once the queue before it has traded."""
@@ -164,6 +173,49 @@ class Book:
             order.queue_ahead = max(-beyond, 0)
             if beyond > 0:
                 floor.take(listing, order, at, beyond)
+
+
+def _sweep(order: LiveOrder, opposite: list[Resting], best_own: int | None) -> Swept:
+    bound = order.price or None
+    return sweep(order.kind, bound, order.open, opposite, best_own, buying=order.is_buy)
+
+
+def _become(floor: Floor, order: LiveOrder, swept: Swept) -> None:
+    """End what a market order could not trade, or let it rest as its type says."""
+    if order.kind is ExchangeOrderType.LIMIT:
+        return
+    if swept.rest is Rest.STAYS and swept.price is not None:
+        as_limit(order, swept.price)
+    else:
+        floor.finish(order, Status.CANCELED, floor.now_ms, NO_VOLUME)
+
+
+def _meet(floor: Floor, listing: Listing, order: LiveOrder, book: VisibleBook) -> None:
+    """Trade against a visible book; what stays joins the queue that it shows."""
+    buying = order.is_buy
+    swept = _sweep(order, book.opposite(buying=buying), book.best_own(buying=buying))
+    for trade in swept.trades:
+        done = floor.deal(listing, order, trade.price, trade.qty)
+        book.remove(trade.price, done, buying=buying)
+        if order.status is not Status.LIVE:
+            return
+    _become(floor, order, swept)
+    if order.status is Status.LIVE:
+        ahead = book.ahead(order.price, buying=buying)
+        own = book.own(buying=buying)
+        # Below what is seen a level is taken to be as deep as the last one seen.
+        order.queue_ahead = ahead if ahead is not None else (own[-1].qty if own else 0)
+
+
+def _crossed(floor: Floor, listing: Listing, order: LiveOrder, book: VisibleBook) -> None:
+    """Trade at its own price with those who came to it; those before it can only become fewer."""
+    buying = order.is_buy
+    swept = _sweep(order, book.opposite(buying=buying), None)
+    for trade in swept.trades:
+        book.remove(trade.price, floor.deal(listing, order, order.price, trade.qty), buying=buying)
+    ahead = book.ahead(order.price, buying=buying)
+    if ahead is not None:
+        order.queue_ahead = min(order.queue_ahead, ahead)
 
 
 def _auction(floor: Floor, listing: Listing, orders: list[LiveOrder], price: int) -> None:

@@ -13,7 +13,15 @@ from datetime import date, time
 from caopan.domain.market.halts import AuctionRangeRow, HaltRow
 from caopan.domain.market.order_types import ExchangeOrderType, TypeRefusal
 from caopan.domain.market.phases import OrderKind, Permit, Phase
-from caopan.domain.market.price_cage import BookTop, CageRow, applies, base_price, cage_bound
+from caopan.domain.market.price_cage import (
+    CAGE_PHASES,
+    Beyond,
+    BookTop,
+    CageRow,
+    applies,
+    base_price,
+    cage_bound,
+)
 from caopan.domain.market.rules import MarketRules
 from caopan.domain.matching.terms import SecurityTerms
 from caopan.kernel.clock import at_shanghai
@@ -119,21 +127,28 @@ class DayRules:
         row = self._market.order_types.row(terms.exchange, terms.board, kind, self._day)
         return row is not None and row.needs_protection
 
-    def cage(
-        self, at_ms: int, terms: SecurityTerms, last: int | None, pre_close: int, *, buying: bool
-    ) -> int | None:
+    def cage(self, at_ms: int, terms: SecurityTerms, top: BookTop, *, buying: bool) -> int | None:
         """Return the most a buy may bid or the least a sell may ask now, None where neither.
-
-        No book is known here, so the base is the last price, else the previous close.
 
         Raises:
             Denied: RISK_RULES_UNKNOWN where the table does not know the board.
         """
+        row = self._cage(terms)
+        if not applies(row, self.phase(at_ms), OrderKind.LIMIT):
+            return None
+        return cage_bound(row, base_price(top, buying=buying), terms.tick, buying=buying)
+
+    def holds_beyond_cage(self, terms: SecurityTerms) -> bool:
+        """Return whether the exchange keeps an order beyond the cage until it lies inside."""
+        return self._cage(terms).beyond is Beyond.HELD
+
+    def is_continuous(self, at_ms: int) -> bool:
+        """Return whether a moment lies in continuous trading."""
+        return self.phase(at_ms) in CAGE_PHASES
+
+    def _cage(self, terms: SecurityTerms) -> CageRow:
         key = (terms.exchange.value, terms.board.value)
         row = self._cages.get(key)
         if row is None:
             row = self._cages[key] = self._market.cages.row(terms.exchange, terms.board, self._day)
-        if not applies(row, self.phase(at_ms), OrderKind.LIMIT):
-            return None
-        top = BookTop(best_bid=None, best_ask=None, last=last, pre_close=pre_close)
-        return cage_bound(row, base_price(top, buying=buying), terms.tick, buying=buying)
+        return row

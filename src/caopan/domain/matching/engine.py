@@ -13,7 +13,6 @@ tests/simulation/domain/.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from fractions import Fraction
 
@@ -22,15 +21,18 @@ from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.phases import Permit
 from caopan.domain.market.reference import Exchange
-from caopan.domain.matching.admission import FUNDS, OTHER, POSITION, SESSION, Refusal, refusal
+from caopan.domain.matching.admission import SESSION, refusal
 from caopan.domain.matching.after_hours import AfterHours
 from caopan.domain.matching.bars import check_bar, check_bar_at_close, check_quote
-from caopan.domain.matching.day_rules import DayRules
+from caopan.domain.matching.exchange_terms import ExchangeTerms
 from caopan.domain.matching.halt_watch import HaltWatch
-from caopan.domain.matching.models import FixedLatency, Latency, NoSlippage, PriceModel
-from caopan.domain.matching.policies import NO_VOLUME, FillPolicy
+from caopan.domain.matching.held_orders import HELD_MS, release
+from caopan.domain.matching.models import NoSlippage
+from caopan.domain.matching.policies import NO_VOLUME
+from caopan.domain.matching.reserves import affordable, hold_back
 from caopan.domain.matching.terms import (
     AFTER_HOURS_MS,
+    CLOSING_AUCTION_MS,
     CONTINUOUS_MS,
     NO_LIMIT_UP,
     Bar,
@@ -42,30 +44,11 @@ from caopan.domain.matching.terms import (
     SecurityTerms,
     Status,
 )
+from caopan.domain.matching.visible_book import Level, seen_book
 from caopan.domain.orders.order import Side
 from caopan.kernel.errors import ConfigInvalid
-from caopan.kernel.money import yuan
 
 _NO_FEES = (0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class ExchangeTerms:
-    """How this exchange is set: every choice that changes a result stands here."""
-
-    policy: FillPolicy
-    participation: Fraction
-    """Share of a bar's volume that all orders of a symbol may take together."""
-    freeze_market_at_close: bool = False
-    """Reserve a market buy at the last price instead of at limit-up."""
-    latency: Latency = field(default_factory=FixedLatency)
-    slippage: PriceModel = field(default_factory=NoSlippage)
-    after_hours_share: Fraction = Fraction(0)
-    """Part of the day's volume that orders at the close find after hours; 0: only bars and prints
-    of 15:05 to 15:30 give any."""
-    rules: DayRules | None = None
-    """Phases, order types, price cage and halts by date; None: they are not asked (days without
-    moments, a neutral scenario), and all order types are taken."""
 
 
 class SandboxExchange:
@@ -196,19 +179,26 @@ class SandboxExchange:
         refused = (
             refusal(listing, order, self.terms.rules, self.account)
             or self.policy.refuse(listing, order)
-            or self._reserve(listing, order)
+            or hold_back(listing, order, self.account, at_last=self.terms.freeze_market_at_close)
         )
         if refused:
             order.status = Status.REJECTED
             order.code = f"{refused[0]}: {refused[1]}"
             self.log(EventKind.REJECTED, order, qty, price, code=order.code, at_ms=at_ms)
             return order
-        order.active_ms += self.terms.latency.order_ms(order.number)
+        held = order.active_ms == HELD_MS
+        if held:
+            listing.holds = True
+        else:
+            order.active_ms += self.terms.latency.order_ms(order.number)
         self.live[order.number] = order
-        self.log(EventKind.ACCEPTED, order, qty, price, code=kind.value, at_ms=at_ms)
+        code = "held" if held else kind.value
+        self.log(EventKind.ACCEPTED, order, qty, price, code=code, at_ms=at_ms)
         if kind is ExchangeOrderType.AFTER_HOURS_FIXED:
             self.after_hours.enter(self, listing, order)
             return order
+        if listing.book is not None and not self._is_continuous(at_ms):
+            listing.book = None
         if self.policy.serves_arrivals and (watch is None or not watch.holds(at_ms)):
             self.policy.arrive(self, listing, order)
         if order.status is Status.LIVE:
@@ -281,6 +271,33 @@ class SandboxExchange:
         """Bring one print of a tick file: a bar of a single price and moment."""
         self.on_bar(symbol, Bar(at_ms, at_ms, price, price, price, price, volume))
 
+    def on_book(
+        self, symbol: str, at_ms: int, bids: Iterable[Level], asks: Iterable[Level]
+    ) -> None:
+        """Bring what a quote snapshot shows: (price, shares) of each side, best first.
+
+        The price cage takes its base from it, and under the policy `book` orders trade against it
+        until the next: those that arrive at once, those that rest where it crosses them. Outside
+        continuous trading a snapshot shows no book to trade against, and is dropped.
+
+        Raises:
+            ConfigInvalid: SYMBOL_UNKNOWN, TIME_ORDER as `place`, or BARS_INVALID naming the level.
+        """
+        self._advance(at_ms)
+        listing = self.listing(symbol)
+        limits = (listing.limit_down, listing.limit_up)
+        book = seen_book(symbol, at_ms, bids, asks, tick=listing.tick, limits=limits)
+        listing.book = book if self._is_continuous(at_ms) else None
+        watch = self._watch(listing) if listing.unlimited else None
+        halted = watch is not None and watch.holds(at_ms)
+        if listing.book is None or listing.suspended or halted or not listing.resting:
+            return
+        self._cancel_arrived(listing, at_ms)
+        if listing.holds and self.terms.rules is not None:
+            release(listing, self.terms.rules, at_ms, self.terms.latency)
+        self.policy.see_book(self, listing)
+        listing.resting = [order for order in listing.resting if order.status is Status.LIVE]
+
     # --- for policies -------------------------------------------------------------------------
 
     def take(self, listing: Listing, order: LiveOrder, price: int, most: int | None = None) -> int:
@@ -291,9 +308,14 @@ class SandboxExchange:
             qty = capacity - capacity % listing.lot
         if qty <= 0:
             return 0
-        if order.is_buy and not self._affordable(listing, order, qty, price):
+        done = self.deal(listing, order, price, qty)
+        listing.left -= done
+        return done
+
+    def deal(self, listing: Listing, order: LiveOrder, price: int, qty: int) -> int:
+        """Let `order` trade exactly `qty` shares at `price` if funds allow; return the shares."""
+        if order.is_buy and not affordable(listing, order, self.account, qty, price):
             return 0
-        listing.left -= qty
         self._trade(listing, order, qty, price)
         return qty
 
@@ -408,17 +430,26 @@ class SandboxExchange:
     def _serve(self, listing: Listing, bar: Bar, *, may_trade: bool) -> None:
         """Serve resting orders by one bar; cancels that had arrived before it come first."""
         start, end = bar[0], bar[1]
-        for order in listing.resting:
-            if 0 <= order.cancel_ms <= start:
-                self.finish(order, Status.CANCELED, order.cancel_ms)
+        rules, latency = self.terms.rules, self.terms.latency
+        self._cancel_arrived(listing, start)
+        if listing.holds and rules is not None and end > CLOSING_AUCTION_MS:
+            release(listing, rules, CLOSING_AUCTION_MS, latency)
         if may_trade and not listing.suspended:
             self.policy.match(self, listing, bar)
         else:
             self._end_market_orders(listing, end)
-        for order in listing.resting:
-            if order.status is Status.LIVE and 0 <= order.cancel_ms <= end:
-                self.finish(order, Status.CANCELED, order.cancel_ms)
+        self._cancel_arrived(listing, end)
         listing.resting = [order for order in listing.resting if order.status is Status.LIVE]
+        if listing.holds and rules is not None:
+            release(listing, rules, end, latency)
+
+    def _cancel_arrived(self, listing: Listing, at_ms: int) -> None:
+        for order in listing.resting:
+            if 0 <= order.cancel_ms <= at_ms and order.status is Status.LIVE:
+                self.finish(order, Status.CANCELED, order.cancel_ms)
+
+    def _is_continuous(self, at_ms: int) -> bool:
+        return self.terms.rules is None or self.terms.rules.is_continuous(at_ms)
 
     def _end_market_orders(self, listing: Listing, at_ms: int) -> None:
         """Cancel market orders: they do not wait for somebody to trade with."""
@@ -465,34 +496,3 @@ class SandboxExchange:
             del self.live[order.number]
             if order.is_buy and order.reserve.cash:
                 account.release(order.number, order.reserve, order.symbol)
-
-    def _affordable(self, listing: Listing, order: LiveOrder, qty: int, price: int) -> bool:
-        """Return whether reserve and free cash pay; only a reserve at the last price may not."""
-        if price <= order.reserve_price:
-            return True
-        total = order.amount + qty * price
-        due = qty * price + listing.fees.buy_bound(total) - order.commission - order.transfer_fee
-        return due <= order.reserve.cash + self.account.cash_free
-
-    def _reserve(self, listing: Listing, order: LiveOrder) -> Refusal | None:
-        number, reserve = order.number, order.reserve
-        if not order.is_buy:
-            if self.account.freeze_shares(number, reserve, order.symbol, order.qty):
-                return None
-            return (POSITION, f"{order.qty} shares are not sellable")
-        price = order.price or self._market_reserve(listing)
-        if not price:
-            return (OTHER, "no price to reserve cash at")
-        amount = order.qty * price
-        order.reserve_price = price
-        order.fee_bound = listing.fees.buy_bound(amount)
-        if self.account.freeze_cash(number, reserve, amount + order.fee_bound):
-            return None
-        needed = yuan(amount + order.fee_bound)
-        return (FUNDS, f"{needed} needed, {yuan(self.account.cash_free)} free")
-
-    def _market_reserve(self, listing: Listing) -> int:
-        bar = listing.bar
-        if self.terms.freeze_market_at_close or listing.limit_up == NO_LIMIT_UP:
-            return 0 if bar is None else bar.close
-        return listing.limit_up

@@ -32,6 +32,10 @@ class Floor(Protocol):
         """Let `order` trade up to `most` shares at `price`; return the shares."""
         ...
 
+    def deal(self, listing: Listing, order: LiveOrder, price: int, qty: int) -> int:
+        """Let `order` trade exactly `qty` shares at `price`, outside a bar's volume."""
+        ...
+
     def worse(self, listing: Listing, order: LiveOrder, price: int, qty: int, bar: Bar) -> int:
         """Return `price` after slippage."""
         ...
@@ -65,6 +69,10 @@ class FillPolicy(Protocol):
 
     def arrive(self, floor: Floor, listing: Listing, order: LiveOrder) -> None:
         """Serve an order that has just arrived by the last finished bar."""
+        ...
+
+    def see_book(self, floor: Floor, listing: Listing) -> None:
+        """Serve the resting orders of one security by the book it now shows."""
         ...
 
     def match(self, floor: Floor, listing: Listing, bar: Bar) -> None:
@@ -109,6 +117,9 @@ class _OnePrice:
 
     def arrive(self, floor: Floor, listing: Listing, order: LiveOrder) -> None:
         """Let it rest until a bar comes."""
+
+    def see_book(self, floor: Floor, listing: Listing) -> None:
+        """Wait for a bar: a policy of one price knows no book."""
 
     def capacity(self, listing: Listing) -> int:
         """Return what one order may take now."""

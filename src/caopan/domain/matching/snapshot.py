@@ -23,6 +23,8 @@ from caopan.domain.market.reference import Exchange
 from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
 from caopan.domain.matching.halt_watch import HaltWatch
+from caopan.domain.matching.held_orders import HELD_MS
+from caopan.domain.matching.sweep import Resting
 from caopan.domain.matching.terms import (
     NO_LIMIT_UP,
     Bar,
@@ -31,6 +33,7 @@ from caopan.domain.matching.terms import (
     SecurityTerms,
     Status,
 )
+from caopan.domain.matching.visible_book import VisibleBook
 from caopan.domain.orders.order import Side
 from caopan.kernel.errors import CorruptState
 
@@ -118,6 +121,7 @@ def rebuild(
             record.refuse("number", order.number, f"is not below {exchange.next_order}")
         exchange.live[order.number] = order
         listing.queue(order).append(order)
+        listing.holds = listing.holds or order.active_ms == HELD_MS
         if order.kind is ExchangeOrderType.AFTER_HOURS_FIXED:
             exchange.after_hours.restore(listing, order)
     # A dictionary keeps the order of arrival, by which a day's end is logged.
@@ -151,12 +155,32 @@ def _listing_record(listing: Listing) -> Record:
         "bar": None if listing.bar is None else list(listing.bar),
         "left": listing.left,
         "bars_today": listing.bars_today,
+        "book": None if listing.book is None else _book_record(listing.book),
         "close": listing.close,
         "close_fixed": listing.close_fixed,
         "traded": listing.traded,
         "unlimited": listing.unlimited,
         "halts": None if listing.halts is None else _halts_record(listing.halts),
     }
+
+
+def _book_record(book: VisibleBook) -> Record:
+    return {
+        "at_ms": book.at_ms,
+        "bids": [[one.price, one.qty] for one in book.bids],
+        "asks": [[one.price, one.qty] for one in book.asks],
+    }
+
+
+def _restore_book(record: PlainRecord) -> VisibleBook:
+    sides = (
+        [
+            Resting("", record.as_whole(name, price, 1), record.as_whole(name, qty, 1))
+            for price, qty in record.rows(name, 2)
+        ]
+        for name in ("bids", "asks")
+    )
+    return VisibleBook(record.whole("at_ms", 0), *sides)
 
 
 def _halts_record(halts: HaltWatch) -> Record:
@@ -181,6 +205,8 @@ def _restore_listing(listing: Listing, record: PlainRecord, rules: DayRules | No
     listing.left, listing.bars_today = record.whole("left", 0), record.whole("bars_today", 0)
     listing.close, listing.traded = record.whole("close", 0), record.whole("traded", 0)
     listing.close_fixed = record.flag("close_fixed")
+    if record.value("book") is not None:
+        listing.book = _restore_book(record.inner("book"))
     listing.unlimited = record.flag("unlimited")
     if record.value("halts") is not None and rules is not None:
         listing.halts = _restore_halts(listing, record.inner("halts"), rules)

@@ -61,8 +61,8 @@ def sweep(
     """Return what an order of `qty` shares meets.
 
     `price` is its limit or protective price in units (None: none), `opposite` the resting orders of
-    the other side, `best_own` the best price of its own side. A market order that finds no price
-    to take is cancelled whole.
+    the other side (one of no shares tells a best price and no more), `best_own` the best price of
+    its own side. A market order that finds no price to take is cancelled whole.
     """
     ranked = sorted(opposite, key=lambda one: one.price if buying else -one.price)
     if order_type is ExchangeOrderType.MARKET_OWN_BEST:
@@ -73,7 +73,11 @@ def sweep(
         if not ranked:
             return Swept((), Rest.CANCELLED, qty, None)
         price, order_type = ranked[0].price, ExchangeOrderType.LIMIT
-    reached = [one for one in ranked if price is None or _takes(one.price, price, buying=buying)]
+    reached = [
+        one
+        for one in ranked
+        if one.qty and (price is None or _takes(one.price, price, buying=buying))
+    ]
     if order_type in {
         ExchangeOrderType.MARKET_BEST5_CANCEL,
         ExchangeOrderType.MARKET_BEST5_LIMIT,

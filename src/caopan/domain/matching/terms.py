@@ -19,6 +19,7 @@ from caopan.domain.accounting.trading_account import Reserve
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.domain.matching.halt_watch import HaltWatch
+from caopan.domain.matching.visible_book import VisibleBook
 from caopan.domain.orders.order import Side
 
 NO_LIMIT_UP = 1 << 62
@@ -28,6 +29,8 @@ OPENING_PRINT_MS = 33_900_000
 """9:25:00, when the opening auction's price is fixed."""
 CONTINUOUS_MS = 34_200_000
 """9:30:00."""
+CLOSING_AUCTION_MS = 53_820_000
+"""14:57:00, when no order is kept for the continuous trading of the day any more."""
 CLOSE_MS = 54_000_000
 """15:00:00, when the closing auction's price is fixed."""
 AFTER_HOURS_MS = 54_300_000
@@ -173,11 +176,13 @@ class Listing:
         "after_hours",
         "bar",
         "bars_today",
+        "book",
         "close",
         "close_fixed",
         "exchange",
         "fees",
         "halts",
+        "holds",
         "left",
         "limit_down",
         "limit_up",
@@ -212,11 +217,15 @@ class Listing:
         """Temporary halts, watched from the first bar or order of a day without a limit."""
         self.bar: Bar | None = None
         """The last finished bar of today."""
+        self.book: VisibleBook | None = None
+        """The last snapshot of today's continuous trading; None where none was given."""
         self.left = 0
         """What of the last bar's volume may still be taken, in shares."""
         self.bars_today = 0
         self.resting: list[LiveOrder] = []
         """In order of arrival."""
+        self.holds = False
+        """Whether an order beyond the price cage is among them (held_orders.py)."""
         self.after_hours: list[LiveOrder] = []
         """Orders at the close, in order of arrival; those that have ended leave it late."""
         self.close = 0
@@ -233,5 +242,6 @@ class Listing:
     def begin_day(self) -> None:
         """Forget the day before; nothing trades until a quote comes."""
         self.suspended, self.bar, self.left, self.bars_today = True, None, 0, 0
-        self.unlimited, self.halts = False, None
+        self.unlimited, self.halts, self.book = False, None, None
         self.close, self.close_fixed, self.traded = 0, False, 0
+        self.holds = False
