@@ -1,0 +1,91 @@
+"""The flag on disk: written whole or not at all, and anything odd refuses orders."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from caopan.adapters.kill_switch.flag_file import (
+    Flag,
+    flag_path,
+    read_flag,
+    remove_flag,
+    write_flag,
+)
+from caopan.domain.risk.kill_switch import KillLevel
+from caopan.kernel.errors import Unavailable
+
+AT = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
+FLAG = Flag(KillLevel.NO_ORDERS, "走火", "operator", AT)
+
+
+def test_what_is_written_is_read(tmp_path: Path):
+    path = flag_path(tmp_path / "home")
+    assert write_flag(path, FLAG) == FLAG
+    assert read_flag(path) == FLAG
+    assert [one.name for one in path.parent.iterdir()] == ["halt"]
+    remove_flag(path)
+    assert read_flag(path) == Flag()
+    remove_flag(path)
+
+
+def test_a_run_has_a_flag_of_its_own(tmp_path: Path):
+    write_flag(flag_path(tmp_path, 7), FLAG)
+    assert read_flag(flag_path(tmp_path)) == Flag()
+    assert read_flag(flag_path(tmp_path, 7)) == FLAG
+
+
+def test_halting_never_lowers_the_level(tmp_path: Path):
+    path = flag_path(tmp_path)
+    write_flag(path, FLAG)
+    lower = Flag(KillLevel.NO_OPENINGS, "less", "operator", AT)
+    assert write_flag(path, lower) == FLAG
+    assert read_flag(path) == FLAG
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    body=st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(),
+            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        ).map(lambda value: json.dumps(value).encode()),
+        st.fixed_dictionaries(
+            {
+                "level": st.one_of(
+                    st.integers(4), st.integers(max_value=-1), st.text(), st.booleans()
+                )
+            }
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_whatever_lies_there_counts_as_no_orders_and_is_named(tmp_path: Path, body: bytes):
+    path = flag_path(tmp_path)
+    path.write_bytes(body)
+    flag = read_flag(path)
+    assert flag.level is KillLevel.NO_ORDERS
+    assert str(path) in flag.malformed
+
+
+def test_a_folder_or_a_time_without_a_zone_counts_as_no_orders(tmp_path: Path):
+    (tmp_path / "halt").mkdir()
+    assert read_flag(tmp_path / "halt").level is KillLevel.NO_ORDERS
+    (tmp_path / "halt-1").write_text('{"level": 1, "at": "2026-11-20T10:00:00"}')
+    assert read_flag(tmp_path / "halt-1").level is KillLevel.NO_ORDERS
+
+
+def test_a_home_that_is_gone_is_not_permission(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        read_flag(flag_path(tmp_path / "gone"))
+
+
+def test_what_cannot_be_written_is_told(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="HALT_FILE"):
+        write_flag(flag_path(tmp_path / "file"), FLAG)
