@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -181,7 +182,7 @@ json_values = st.one_of(
 def test_any_damage_is_either_harmless_or_refused_by_name(draw, value):
     """One place of the scenario becomes anything at all."""
     document = as_read(GOOD)
-    inner: object = document
+    inner: Any = document
     while True:
         keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
         key = draw.choice(keys)

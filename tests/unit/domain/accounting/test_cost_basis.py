@@ -64,6 +64,36 @@ def test_dividend_bonus_rights_and_split_by_hand():
     assert (halved.qty, halved.holding_cost) == (975, basis.holding_cost)
 
 
+def test_purchase_partial_sale_dividend_and_bonus_in_one_life():
+    """1,000 at 10.00 (5.00 of fees), 400 sold at 12.00 (7.40), then 1.00 and 5 shares for ten.
+
+    持仓成本: 10,005 × 6/10 = 6,003.00 for 600 shares, 10.005 each; a dividend leaves it alone and
+    the bonus spreads it over 900: 6.670.
+    摊薄成本: 10,005 less 4,792.60 = 5,212.40 for 600, 8.687 each; less 60.00 of dividend 5,152.40,
+    over 900: 5.725. At 7.00 the rest has won 297.00, the whole holding 1,147.60: the difference is
+    the 790.60 of the sale and the 60.00.
+    """
+    basis = CostBasis().bought(1000, units("10000"), units("5"))
+    basis = basis.sold(400, units("4800"), units("7.4"))
+    assert (basis.holding_cost, basis.diluted_cost) == (units("6003"), units("5212.4"))
+    assert (shown(basis.holding_price), shown(basis.diluted_price)) == (
+        units("10.005"),
+        units("8.687"),
+    )
+    basis = basis.entitled(600 * units("0.1"), Fraction(3, 2))
+    assert (basis.qty, basis.holding_cost, basis.diluted_cost) == (
+        900,
+        units("6003"),
+        units("5152.4"),
+    )
+    assert (shown(basis.holding_price), shown(basis.diluted_price)) == (
+        units("6.67"),
+        units("5.725"),
+    )
+    assert (basis.unrealised(units("7")), basis.won(units("7"))) == (units("297"), units("1147.6"))
+    assert (basis.realised, basis.dividends) == (units("790.6"), units("60"))
+
+
 def test_dividend_tax_at_the_sale_gives_part_of_the_dividend_back():
     basis = CostBasis().bought(1000, units("10000"), 0).entitled(units("200"), Fraction(1))
     basis = basis.sold(500, units("5000"), 0).taxed(units("20"))

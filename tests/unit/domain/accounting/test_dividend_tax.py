@@ -31,6 +31,18 @@ BOUGHT = date(2026, 3, 10)
         (date(2025, 1, 8), date(2026, 1, 9), HeldFor.LONGER),
         (date(2024, 2, 29), date(2025, 2, 28), HeldFor.UP_TO_A_YEAR),
         (date(2026, 1, 8), date(2026, 1, 8), HeldFor.UP_TO_A_MONTH),
+        # Month-ends: the month of the last day is over on the last day of a shorter one.
+        (date(2026, 1, 31), date(2026, 3, 1), HeldFor.UP_TO_A_YEAR),
+        (date(2026, 1, 29), date(2026, 2, 28), HeldFor.UP_TO_A_MONTH),
+        (date(2024, 1, 31), date(2024, 2, 29), HeldFor.UP_TO_A_MONTH),
+        (date(2026, 2, 28), date(2026, 3, 28), HeldFor.UP_TO_A_MONTH),
+        (date(2026, 2, 28), date(2026, 3, 31), HeldFor.UP_TO_A_YEAR),
+        (date(2026, 4, 30), date(2026, 5, 30), HeldFor.UP_TO_A_MONTH),
+        (date(2026, 4, 30), date(2026, 5, 31), HeldFor.UP_TO_A_YEAR),
+        (date(2025, 12, 31), date(2026, 1, 31), HeldFor.UP_TO_A_MONTH),
+        (date(2025, 12, 31), date(2026, 12, 31), HeldFor.UP_TO_A_YEAR),
+        (date(2025, 12, 31), date(2027, 1, 1), HeldFor.LONGER),
+        (date(2024, 2, 29), date(2025, 3, 1), HeldFor.LONGER),
     ],
 )
 def test_holding_periods_go_by_the_calendar(bought, sold, period):
@@ -48,6 +60,18 @@ def lots(*held):
 def test_tax_of_one_lot(sold, owed):
     held = lots((date(2026, 5, 20), 100))
     assert yuan(tax_of_sale(TABLE, held, 100, date.fromisoformat(sold)).tax) == owed
+
+
+def test_one_sale_across_all_three_periods_by_hand():
+    """Sold on 8 June 2026, 0.50 a share on each of four lots of 100, 400 shares in one sale.
+
+    Bought 7 June 2025 (a year and a day): 0. Bought 8 June 2025 (a year exactly): 10 % of 50.
+    Bought 7 May 2026 (a month and a day): 10 % of 50. Bought 8 May 2026 (a month exactly): 20 %.
+    """
+    ages = (date(2026, 5, 8), date(2025, 6, 7), date(2026, 5, 7), date(2025, 6, 8))
+    held = lots(*((day, 100) for day in ages))
+    owed = [yuan(tax_of_sale(TABLE, held, qty, date(2026, 6, 8)).tax) for qty in range(50, 401, 50)]
+    assert owed == ["0.00", "0.00", "2.50", "5.00", "7.50", "10.00", "15.00", "20.00"]
 
 
 def test_the_oldest_shares_go_first_and_are_taxed_once():
