@@ -28,6 +28,8 @@ PRICE_LIMIT = "BROKER_REJECT_PRICE_LIMIT"
 SESSION = "BROKER_REJECT_SESSION"
 OTHER = "BROKER_REJECT_OTHER"
 
+_AT_CLOSE = ExchangeOrderType.AFTER_HOURS_FIXED
+
 Refusal = tuple[str, str]
 """The code and a sentence."""
 
@@ -48,8 +50,7 @@ def refusal(
     return (
         _out_of_hours(listing, order, rules)
         or _bad_type(listing, order, rules)
-        or _bad_price(listing, order)
-        or _void_at_close(listing, order, rules)
+        or _bad_price(listing, order, has_hours=rules is not None)
         or _outside_cage(listing, order, rules)
         or _bad_quantity(listing.terms, order, account)
     )
@@ -91,24 +92,22 @@ def _bad_type(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Ref
     return None
 
 
-def _bad_price(listing: Listing, order: LiveOrder) -> Refusal | None:
-    price, kind = order.price, order.kind.kind
-    if not price and kind is OrderKind.MARKET:
+def _bad_price(listing: Listing, order: LiveOrder, *, has_hours: bool) -> Refusal | None:
+    price, kind = order.price, order.kind
+    if not price and kind is not ExchangeOrderType.LIMIT and kind is not _AT_CLOSE:
         return None
     if price <= 0:
-        at_close = kind is OrderKind.AFTER_HOURS_FIXED
-        return (OTHER, f"{'an order at the close' if at_close else 'a limit order'} needs a price")
+        what = "an order at the close" if kind is _AT_CLOSE else "a limit order"
+        return (OTHER, f"{what} needs a price")
     if price % listing.tick:
         return (OTHER, f"price {yuan(price)} is not on the tick {yuan(listing.tick)}")
     if not listing.limit_down <= price <= listing.limit_up:
         return (PRICE_LIMIT, f"price {yuan(price)} is outside the limits")
-    return None
+    return _void_at_close(listing, order) if kind is _AT_CLOSE and has_hours else None
 
 
-def _void_at_close(listing: Listing, order: LiveOrder, rules: DayRules | None) -> Refusal | None:
+def _void_at_close(listing: Listing, order: LiveOrder) -> Refusal | None:
     """Refuse at once what could never trade at a close that is known already."""
-    if order.kind is not ExchangeOrderType.AFTER_HOURS_FIXED or rules is None:
-        return None
     if order.placed_ms < AFTER_HOURS_MS or not listing.close:
         return None
     void = check_after_hours_price(order.price, listing.close, buying=order.is_buy)
@@ -145,10 +144,12 @@ def _bad_quantity(
     terms: SecurityTerms, order: LiveOrder, account: TradingAccount
 ) -> Refusal | None:
     qty = order.qty
-    kind = order.kind.kind
-    most = terms.max_market_qty if kind is OrderKind.MARKET else terms.max_limit_qty
-    if kind is OrderKind.AFTER_HOURS_FIXED:
-        most = terms.max_after_hours_qty or most
+    if order.kind is ExchangeOrderType.LIMIT:
+        most = terms.max_limit_qty
+    elif order.kind is _AT_CLOSE:
+        most = terms.max_after_hours_qty or terms.max_limit_qty
+    else:
+        most = terms.max_market_qty
     if qty <= 0 or qty > most:
         return (OTHER, f"{qty} shares are not between 1 and {most}")
     step, least = terms.step, terms.min_buy

@@ -35,14 +35,14 @@ _EVENING: Final = 1 << 62
 class AfterHours:
     """The orders at the close of one exchange; each listing keeps its own, see `Listing`."""
 
-    __slots__ = ("_due", "_from_ms", "_participation", "_share")
+    __slots__ = ("_from_ms", "_participation", "_share", "due")
 
     def __init__(self, share: Fraction, participation: Fraction, *, has_hours: bool) -> None:
         """Give `share` of the day's volume; without hours all of it trades as the day ends."""
         self._share = share
         self._participation = participation
         self._from_ms = AFTER_HOURS_MS if has_hours else _EVENING
-        self._due: list[tuple[int, tuple[int, int], int, Listing, LiveOrder]] = []
+        self.due: list[tuple[int, tuple[int, int], int, Listing, LiveOrder]] = []
         """Moment, the order's arrival, 0 for its cancel, and what to look at then."""
 
     def enter(self, floor: Floor, listing: Listing, order: LiveOrder) -> None:
@@ -54,18 +54,18 @@ class AfterHours:
     def restore(self, listing: Listing, order: LiveOrder) -> None:
         """Expect an order that stands in its listing. To meet the close twice changes nothing."""
         begins = max(order.active_ms, self._from_ms)
-        heappush(self._due, (begins, _arrival(order), 1, listing, order))
+        heappush(self.due, (begins, _arrival(order), 1, listing, order))
         if order.cancel_ms >= 0:
             self.expect_cancel(listing, order)
 
     def expect_cancel(self, listing: Listing, order: LiveOrder) -> None:
         """Expect a cancel on its way."""
-        heappush(self._due, (order.cancel_ms, _arrival(order), 0, listing, order))
+        heappush(self.due, (order.cancel_ms, _arrival(order), 0, listing, order))
 
     def advance(self, floor: Floor, until_ms: int) -> None:
         """Do what is due up to and at a moment, by time and then by arrival."""
-        while self._due and self._due[0][0] <= until_ms:
-            moment, _, _, listing, order = heappop(self._due)
+        while self.due and self.due[0][0] <= until_ms:
+            moment, _, _, listing, order = heappop(self.due)
             if order.status is not Status.LIVE:
                 continue
             if 0 <= order.cancel_ms <= moment:
@@ -78,7 +78,7 @@ class AfterHours:
     def end_day(self, floor: Floor) -> None:
         """Do what is due until the phase ends, and forget what comes after."""
         self.advance(floor, AFTER_HOURS_END_MS if self._from_ms < _EVENING else _EVENING)
-        self._due.clear()
+        self.due.clear()
 
     def on_bar(self, floor: Floor, listing: Listing, bar: Bar) -> None:
         """Serve the orders that had arrived before a finished bar of this phase."""

@@ -11,7 +11,13 @@ from datetime import date
 from decimal import Decimal
 from typing import NoReturn
 
-from caopan.domain.matching.terms import AFTER_HOURS_END_MS, Bar, DayQuote, Listing
+from caopan.domain.matching.terms import (
+    AFTER_HOURS_END_MS,
+    AFTER_HOURS_MS,
+    Bar,
+    DayQuote,
+    Listing,
+)
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import units
 
@@ -64,8 +70,16 @@ def check_bar_at_close(symbol: str, day: date, bar: Bar, close: int) -> None:
     """Refuse a bar of the trading at the close that is not of that price and phase.
 
     Raises:
-        ConfigInvalid: BARS_INVALID as `check_bar`.
+        ConfigInvalid: BARS_INVALID as `check_bar`; TIME_ORDER for a bar of the day, which comes
+            too late.
     """
+    if bar.start_ms < AFTER_HOURS_MS:
+        raise ConfigInvalid(
+            "TIME_ORDER",
+            f"{symbol}: a bar that began at {bar.start_ms} ms comes after orders have met the close"
+            f" of {day}",
+            remedy="bring bars and requests in the order of time",
+        )
     where = f"{symbol} {day} bar ending at {bar.end_ms} ms"
     if bar.volume and not close:
         _refuse(where, "volume", bar.volume, "traded at the close, and the day had none")

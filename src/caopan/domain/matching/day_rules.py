@@ -16,11 +16,8 @@ from caopan.domain.market.phases import OrderKind, Permit, Phase
 from caopan.domain.market.price_cage import (
     CAGE_PHASES,
     Beyond,
-    BookTop,
     CageRow,
     applies,
-    base_price,
-    cage_bound,
 )
 from caopan.domain.market.rules import MarketRules
 from caopan.domain.matching.terms import SecurityTerms
@@ -127,16 +124,14 @@ class DayRules:
         row = self._market.order_types.row(terms.exchange, terms.board, kind, self._day)
         return row is not None and row.needs_protection
 
-    def cage(self, at_ms: int, terms: SecurityTerms, top: BookTop, *, buying: bool) -> int | None:
-        """Return the most a buy may bid or the least a sell may ask now, None where neither.
+    def cage(self, at_ms: int, terms: SecurityTerms) -> CageRow | None:
+        """Return the price cage that limit orders are held to now, None where there is none.
 
         Raises:
             Denied: RISK_RULES_UNKNOWN where the table does not know the board.
         """
         row = self._cage(terms)
-        if not applies(row, self.phase(at_ms), OrderKind.LIMIT):
-            return None
-        return cage_bound(row, base_price(top, buying=buying), terms.tick, buying=buying)
+        return row if applies(row, self.phase(at_ms), OrderKind.LIMIT) else None
 
     def holds_beyond_cage(self, terms: SecurityTerms) -> bool:
         """Return whether the exchange keeps an order beyond the cage until it lies inside."""

@@ -128,7 +128,8 @@ class SandboxExchange:
                 self.finish(order, Status.EXPIRED, self.now_ms)
         for listing in self.listings.values():
             listing.resting.clear()
-            listing.after_hours.clear()
+            if listing.after_hours:
+                listing.after_hours.clear()
         self.is_open = False
 
     def entitle(
@@ -231,7 +232,7 @@ class SandboxExchange:
             self.finish(order, Status.CANCELED, at_ms)
             return EventKind.CANCELED
         if order.cancel_ms < 0:
-            order.cancel_ms = arrives
+            order.cancel_ms, listing.leaving = arrives, True
             if order.kind is ExchangeOrderType.AFTER_HOURS_FIXED:
                 self.after_hours.expect_cancel(listing, order)
         self.log(EventKind.CANCEL_TAKEN, order, 0, 0, at_ms=at_ms)
@@ -251,16 +252,18 @@ class SandboxExchange:
             listing = self.listing(symbol)
             raise ConfigInvalid("DAY_ORDER", f"{symbol}: a bar came while no day is open")
         check_bar(symbol, self.day, bar, listing)
-        if (bar[0] >= AFTER_HOURS_MS or listing.close_fixed) and self._at_close(listing, bar):
+        start, end, _, _, _, last, volume = bar
+        if (start >= AFTER_HOURS_MS or listing.close_fixed) and self._at_close(listing, bar):
             return
         watch = self._watch(listing) if listing.unlimited else None
-        self.now_ms = max(self.now_ms, bar[1])
-        volume = 0 if watch is not None and watch.covers(bar) else bar[6]
+        self.now_ms = max(self.now_ms, end)
+        if volume:
+            listing.traded += volume
+            listing.close = last
+            if watch is not None and watch.covers(bar):
+                volume = 0
         listing.left = volume * self._share // self._of
         listing.bar = bar
-        if bar[6]:
-            listing.traded += bar[6]
-            listing.close = bar[5]
         if listing.resting:
             self._serve(listing, bar, may_trade=volume > 0)
         listing.bars_today += 1
@@ -308,13 +311,15 @@ class SandboxExchange:
             qty = capacity - capacity % listing.lot
         if qty <= 0:
             return 0
-        done = self.deal(listing, order, price, qty)
-        listing.left -= done
-        return done
+        if not affordable(listing, order, self.account, qty, price):
+            return 0
+        listing.left -= qty
+        self._trade(listing, order, qty, price)
+        return qty
 
     def deal(self, listing: Listing, order: LiveOrder, price: int, qty: int) -> int:
         """Let `order` trade exactly `qty` shares at `price` if funds allow; return the shares."""
-        if order.is_buy and not affordable(listing, order, self.account, qty, price):
+        if not affordable(listing, order, self.account, qty, price):
             return 0
         self._trade(listing, order, qty, price)
         return qty
@@ -403,7 +408,8 @@ class SandboxExchange:
                 f"a request at {at_ms} ms comes after what happened at {self.now_ms} ms",
                 remedy="bring bars and requests in the order of time",
             )
-        self.after_hours.advance(self, at_ms)
+        if self.after_hours.due:
+            self.after_hours.advance(self, at_ms)
         self.now_ms = at_ms
 
     def _at_close(self, listing: Listing, bar: Bar) -> bool:
@@ -411,13 +417,6 @@ class SandboxExchange:
         rules = self.terms.rules
         if rules is None or not rules.after_hours(listing.terms):
             return False
-        if bar.start_ms < AFTER_HOURS_MS:
-            raise ConfigInvalid(
-                "TIME_ORDER",
-                f"{listing.symbol}: a bar that began at {bar.start_ms} ms comes after orders have"
-                f" met the close of {self.day}",
-                remedy="bring bars and requests in the order of time",
-            )
         check_bar_at_close(listing.symbol, self.day, bar, listing.close)
         self.after_hours.on_bar(self, listing, bar)
         return True
@@ -431,14 +430,16 @@ class SandboxExchange:
         """Serve resting orders by one bar; cancels that had arrived before it come first."""
         start, end = bar[0], bar[1]
         rules, latency = self.terms.rules, self.terms.latency
-        self._cancel_arrived(listing, start)
+        if listing.leaving:
+            self._cancel_arrived(listing, start)
         if listing.holds and rules is not None and end > CLOSING_AUCTION_MS:
             release(listing, rules, CLOSING_AUCTION_MS, latency)
         if may_trade and not listing.suspended:
             self.policy.match(self, listing, bar)
         else:
             self._end_market_orders(listing, end)
-        self._cancel_arrived(listing, end)
+        if listing.leaving:
+            self._cancel_arrived(listing, end)
         listing.resting = [order for order in listing.resting if order.status is Status.LIVE]
         if listing.holds and rules is not None:
             release(listing, rules, end, latency)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from caopan.domain.market.price_cage import BookTop
+from caopan.domain.market.price_cage import BookTop, base_price, cage_bound
 from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.models import Latency
 from caopan.domain.matching.terms import CLOSING_AUCTION_MS, Listing, LiveOrder
@@ -36,10 +36,13 @@ def beyond_cage(listing: Listing, order: LiveOrder, rules: DayRules, at_ms: int)
     Raises:
         Denied: RISK_RULES_UNKNOWN where the table does not know the board.
     """
-    bound = rules.cage(at_ms, listing.terms, book_top(listing), buying=order.is_buy)
-    if bound is None or (order.price <= bound if order.is_buy else order.price >= bound):
+    row = rules.cage(at_ms, listing.terms)
+    if row is None:
         return None
-    return bound
+    base = base_price(book_top(listing), buying=order.is_buy)
+    bound = cage_bound(row, base, listing.tick, buying=order.is_buy)
+    inside = order.price <= bound if order.is_buy else order.price >= bound
+    return None if inside else bound
 
 
 def release(listing: Listing, rules: DayRules, at_ms: int, latency: Latency) -> None:

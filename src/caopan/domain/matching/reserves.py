@@ -40,7 +40,7 @@ def affordable(
     listing: Listing, order: LiveOrder, account: TradingAccount, qty: int, price: int
 ) -> bool:
     """Return whether reserve and free cash pay; only a reserve at the last price may not."""
-    if price <= order.reserve_price:
+    if price <= order.reserve_price or not order.is_buy:
         return True
     total = order.amount + qty * price
     due = qty * price + listing.fees.buy_bound(total) - order.commission - order.transfer_fee

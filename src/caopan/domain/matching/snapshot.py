@@ -122,6 +122,7 @@ def rebuild(
         exchange.live[order.number] = order
         listing.queue(order).append(order)
         listing.holds = listing.holds or order.active_ms == HELD_MS
+        listing.leaving = listing.leaving or order.cancel_ms >= 0
         if order.kind is ExchangeOrderType.AFTER_HOURS_FIXED:
             exchange.after_hours.restore(listing, order)
     # A dictionary keeps the order of arrival, by which a day's end is logged.

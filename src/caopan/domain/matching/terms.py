@@ -183,6 +183,7 @@ class Listing:
         "fees",
         "halts",
         "holds",
+        "leaving",
         "left",
         "limit_down",
         "limit_up",
@@ -226,6 +227,8 @@ class Listing:
         """In order of arrival."""
         self.holds = False
         """Whether an order beyond the price cage is among them (held_orders.py)."""
+        self.leaving = False
+        """Whether a cancel of one of today's orders is or was on its way."""
         self.after_hours: list[LiveOrder] = []
         """Orders at the close, in order of arrival; those that have ended leave it late."""
         self.close = 0
@@ -244,4 +247,4 @@ class Listing:
         self.suspended, self.bar, self.left, self.bars_today = True, None, 0, 0
         self.unlimited, self.halts, self.book = False, None, None
         self.close, self.close_fixed, self.traded = 0, False, 0
-        self.holds = False
+        self.holds = self.leaving = False
