@@ -54,8 +54,10 @@ async def play():
         market=market,
         clock=clock,
         calendar=calendar,
-        phases=rules.market.phases,
+        rules=rules.market,
+        fees=fee_schedule(rules.fees),
     )
+    await venue.deposit("opening", CASH)
     desk = Desk(
         run=run,
         store=store,

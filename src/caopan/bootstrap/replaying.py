@@ -39,6 +39,7 @@ from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.clock import Clock, at_shanghai
 from caopan.kernel.errors import ConfigInvalid, Conflict
+from caopan.kernel.money import units
 from caopan.settings import Settings
 
 MODEL_DEADLINE_MS = 180_000
@@ -170,10 +171,13 @@ async def opened_desk(
         market=market,
         clock=clock,
         calendar=calendar,
-        phases=rules.market.phases,
+        rules=rules.market,
+        fees=fee_schedule(rules.fees),
     )
     try:
         await venue.load()
+        # The desk pays in the same sum on its own side; the venue never reads our books.
+        await venue.deposit("opening", units(str(run.config["cash"])))
         yield Desk(
             run=run,
             store=store,

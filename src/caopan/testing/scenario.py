@@ -96,9 +96,11 @@ async def open_scenario(
         market=market,
         clock=clock,
         calendar=calendar,
-        phases=rules.market.phases,
+        rules=rules.market,
+        fees=fee_schedule(rules.fees),
     )
     await venue.load()
+    await venue.deposit("opening", CASH)
     desk = Desk(
         run=run,
         store=store,

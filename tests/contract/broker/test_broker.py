@@ -11,11 +11,13 @@ from datetime import date, time
 
 import pytest
 
+from caopan.adapters.brokers.sandbox.funds import BroughtLot
 from caopan.adapters.brokers.sandbox.venue import SandboxVenue
 from caopan.adapters.rules.book import load_rules
 from caopan.application.ports.broker import Broker, FillReport, OrderStatusReport, Report
 from caopan.application.ports.store import RunKind
 from caopan.application.replay.clock import ReplayClock
+from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.orders.order import Order, OrderStatus, Side
 from caopan.domain.risk.clearance import mint
@@ -61,9 +63,11 @@ async def sandbox() -> World:
         market=market(),
         clock=clock,
         calendar=TradingCalendar("test", BEFORE, NEXT, SESSIONS),
-        phases=load_rules().market.phases,
+        rules=load_rules().market,
+        fees=fee_schedule(load_rules().fees),
     )
-    await venue.load()
+    await venue.deposit("opening", units(1_000_000))
+    await venue.bring_in("import", [BroughtLot(MINE, 5_000, units(50_000), BEFORE)])
     return World(venue, clock)
 
 

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from caopan.adapters.brokers.sandbox.funds import BroughtLot
 from caopan.adapters.brokers.sandbox.venue import SandboxVenue
 from caopan.adapters.rules.book import load_rules
 from caopan.application.ports.broker import FillReport, OrderStatusReport, Report
 from caopan.application.ports.store import VenueEvent
 from caopan.application.replay.clock import ReplayClock
+from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.reference import DailyBar
 from caopan.domain.orders.order import Order, OrderStatus, Side
@@ -29,7 +31,8 @@ from caopan.testing.samples import sample_order
 
 DAYS = (date(2023, 5, 31), date(2023, 6, 1), date(2023, 6, 2), date(2023, 6, 5))
 SYMBOLS = ("600001.SH", "000002.SZ")
-PHASES = load_rules().market.phases
+RULES = load_rules()
+FEES = fee_schedule(RULES.fees)
 CALENDAR = TradingCalendar("test", DAYS[0], DAYS[-1], DAYS)
 
 
@@ -67,9 +70,21 @@ def venue_of(journal: Journal, clock: ReplayClock, table: TableMarket | None = N
         market=table or market(),
         clock=clock,
         calendar=CALENDAR,
-        phases=PHASES,
+        rules=RULES.market,
+        fees=FEES,
         **how,
     )
+
+
+async def funded(
+    journal: Journal, clock: ReplayClock, table: TableMarket | None = None, **how
+) -> SandboxVenue:
+    """Return a venue whose account can pay and deliver whatever a test asks for."""
+    venue = venue_of(journal, clock, table, **how)
+    await venue.deposit("opening", units(10_000_000))
+    lots = [BroughtLot(symbol, 100_000, units(1_000_000), DAYS[0]) for symbol in SYMBOLS]
+    await venue.bring_in("holdings", lots)
+    return venue
 
 
 def morning(day: date = DAYS[1]) -> ReplayClock:
@@ -87,43 +102,44 @@ def fills_of(reports: Sequence[Report]) -> list[FillReport]:
 async def test_accepted_traded_and_expired_are_events_in_order():
     journal, clock = Journal(), morning()
     thin = day_bar("600001.SH", DAYS[1], "10.00", "10.10", "9.90", "10.00", volume=15_500)
-    venue = venue_of(journal, clock, market(thin))
+    venue = await funded(journal, clock, market(thin))
     early = sample_order(1, price=units("9.95"), qty=1_000)
     late = sample_order(2, price=units("10.00"), qty=1_000)
     await put(venue, early, late)
     clock.set(at_shanghai(DAYS[1], time(15)))
     reports = await venue.reports([early.client_order_id, late.client_order_id])
-    assert [(event.seq, event.kind) for event in journal.events] == [
-        (1, "accepted"),
-        (2, "accepted"),
+    assert [(event.seq, event.kind) for event in journal.events[2:]] == [
+        (3, "accepted"),
+        (4, "accepted"),
         # A tenth of the volume, shared by arrival: 1,000 for the first, 500 for the second. The
         # auction comes before the rest of the day.
-        (3, "trade"),
-        (4, "trade"),
-        (5, "expired"),
+        (5, "trade"),
+        (6, "trade"),
+        (7, "expired"),
+        (8, "closed"),
     ]
     assert [(f.client_order_id, f.qty, f.price) for f in fills_of(reports)] == [
         (early.client_order_id, 1_000, units("9.95")),
         (late.client_order_id, 500, units("10.00")),
     ]
     opening, close = (at_shanghai(DAYS[1], moment) for moment in (time(9, 25), time(15)))
-    assert [event.at for event in journal.events[2:]] == [opening, close, close]
+    assert [event.at for event in journal.events[4:7]] == [opening, close, close]
 
 
 async def test_it_does_not_look_at_a_bar_before_the_close():
     journal, clock = Journal(), morning()
-    venue = venue_of(journal, clock)
+    venue = await funded(journal, clock)
     await put(venue, sample_order())
     clock.set(at_shanghai(DAYS[1], time(14, 59, 59)))
     await venue.reports([sample_order().client_order_id])
-    assert len(journal.events) == 1
+    assert [event.kind for event in journal.events[2:]] == ["accepted"]
 
 
 async def test_an_order_lives_for_one_day():
     journal, clock = Journal(), morning()
     low = sample_order(price=units("9.50"))
     dip = day_bar("600001.SH", DAYS[2], "10.00", "10.00", "9.00", "9.50")
-    venue = venue_of(journal, clock, market(dip))
+    venue = await funded(journal, clock, market(dip))
     await put(venue, low)
     clock.set(at_shanghai(DAYS[3], time(16)))
     (report,) = await venue.reports([low.client_order_id])
@@ -134,7 +150,7 @@ async def test_an_order_lives_for_one_day():
 
 async def test_days_it_slept_through_are_matched_each_by_its_own_bar():
     journal, clock = Journal(), morning()
-    venue = venue_of(journal, clock)
+    venue = await funded(journal, clock)
     await put(venue, sample_order(1))
     clock.set(at_shanghai(DAYS[2], time(9, 16)))
     await put(venue, sample_order(2, trading_day=DAYS[2]))
@@ -158,7 +174,7 @@ async def test_years_the_calendar_does_not_know_take_no_orders():
 
 async def test_what_its_journal_did_not_take_did_not_happen():
     journal, clock = Journal(), morning()
-    venue = venue_of(journal, clock)
+    venue = await funded(journal, clock)
     journal.away = True
     with pytest.raises(Unavailable):
         await put(venue, sample_order())
@@ -172,14 +188,14 @@ async def test_what_its_journal_did_not_take_did_not_happen():
     journal.away = False
     reports = await venue.reports([sample_order().client_order_id])
     assert [fill.qty for fill in fills_of(reports)] == [1_000]
-    assert [event.seq for event in journal.events] == [1, 2]
+    assert [event.kind for event in journal.events[2:]] == ["accepted", "trade", "closed"]
 
 
 async def test_a_journal_with_a_word_it_does_not_know_is_refused():
     journal, clock = Journal(), morning()
-    venue = venue_of(journal, clock)
+    venue = await funded(journal, clock)
     await put(venue, sample_order())
-    journal.events.append(replace(journal.events[0], seq=2, kind="amended"))
+    journal.events.append(replace(journal.events[-1], seq=4, kind="amended"))
     with pytest.raises(CorruptState) as caught:
         await venue_of(journal, clock).load()
     assert caught.value.code == "VENUE_EVENT"
@@ -212,7 +228,7 @@ def test_a_venue_rebuilt_from_its_journal_says_the_same(wanted, volumes, partici
 
     async def program() -> None:
         journal, clock = Journal(), morning()
-        venue = venue_of(journal, clock, table, participation=participation)
+        venue = await funded(journal, clock, table, participation=participation)
         tags: list[str] = []
         day = 1
         for number, (symbol, side, price, lots, days) in enumerate(wanted):

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
 from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caopan.domain.market.reference import DailyBar
-from caopan.domain.matching.daily import FillMoment, Match, RestingOrder, match_day
+from caopan.adapters.brokers.sandbox.daily_policy import BAR_START_MS, DailyBars, was_at_open
+from caopan.adapters.brokers.sandbox.funds import change
+from caopan.adapters.brokers.sandbox.register import BROUGHT_IN
+from caopan.domain.accounting.fee_terms import NO_FEES
+from caopan.domain.accounting.trading_account import TradingAccount
+from caopan.domain.market.reference import Board, DailyBar, Exchange
+from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
+from caopan.domain.matching.terms import CLOSE_MS, Bar, DayQuote, EventKind, SecurityTerms
 from caopan.domain.orders.order import Side
 from caopan.kernel.money import units
 from caopan.testing.samples import DAY, SYMBOL
@@ -18,7 +27,75 @@ from caopan.testing.samples import DAY, SYMBOL
 QUICK = settings(deadline=None, max_examples=200)
 TICK = 100
 TENTH = Fraction(1, 10)
+MANY = 10**9
+
+
+class FillMoment(StrEnum):
+    """When within the day a trade happened; the venue tells them apart by their price."""
+
+    OPENING_AUCTION = "opening_auction"
+    INTRADAY = "intraday"
+
+
 OPENING, INTRADAY = FillMoment.OPENING_AUCTION, FillMoment.INTRADAY
+
+
+@dataclass(frozen=True)
+class RestingOrder:
+    """One order placed before the opening auction."""
+
+    client_order_id: str
+    side: Side
+    price: int
+    open_qty: int
+    lot_size: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """One trade of a day."""
+
+    client_order_id: str
+    qty: int
+    price: int
+    moment: FillMoment
+
+
+def match_day(orders: Sequence[RestingOrder], bar: DailyBar, share: Fraction) -> list[Match]:
+    """Return what the exchange does on one day with orders of an account that can pay for all."""
+    lot = orders[0].lot_size if orders else 100
+    account = TradingAccount(10**15, DAY)
+    before = str(DAY - timedelta(days=1))
+    change(account, BROUGHT_IN, {"lots": [[SYMBOL, MANY, "0", before]]})
+    terms = SecurityTerms(SYMBOL, Exchange.SH, Board.MAIN, TICK, lot, 1, 1, MANY, MANY)
+    exchange = SandboxExchange(
+        ExchangeTerms(policy=DailyBars(), participation=share),
+        [terms],
+        account,
+        {Exchange.SH: NO_FEES},
+    )
+    exchange.open_day(DAY, [DayQuote(SYMBOL, bar.open, bar.limit_up, bar.limit_down)])
+    tags: dict[int, str] = {}
+    for order in orders:
+        placed = exchange.place(0, SYMBOL, order.side, order.open_qty, order.price)
+        assert not placed.code
+        tags[placed.number] = order.client_order_id
+    prices = (bar.open, bar.high, bar.low, bar.close)
+    day_bar = Bar(BAR_START_MS, CLOSE_MS, *prices, bar.volume)
+    if not bar.suspended:
+        exchange.on_bar(SYMBOL, day_bar)
+    listing = exchange.listing(SYMBOL)
+    moments = {True: OPENING, False: INTRADAY}
+    return [
+        Match(
+            tags[e.order],
+            e.qty,
+            e.price,
+            moments[was_at_open(listing, day_bar, e.price, e.side)],
+        )
+        for e in exchange.take_events()
+        if e.kind is EventKind.TRADED
+    ]
 
 
 @st.composite
@@ -49,13 +126,14 @@ def books(draw, bar: DailyBar) -> list[RestingOrder]:
     """Return orders the exchange would have taken: on tick and inside the limits."""
     least = (bar.limit_down or TICK) // TICK
     most = (bar.limit_up or bar.high + 20 * TICK) // TICK
+    lot = draw(st.sampled_from([100, 100, 1]))
     return [
         RestingOrder(
             client_order_id=f"C{number}",
             side=draw(st.sampled_from(Side)),
             price=draw(st.integers(least, most)) * TICK,
             open_qty=draw(st.integers(1, 50)) * 100 + draw(st.sampled_from([0, 0, 37])),
-            lot_size=draw(st.sampled_from([100, 100, 1])),
+            lot_size=lot,
         )
         for number in range(draw(st.integers(0, 5)))
     ]
