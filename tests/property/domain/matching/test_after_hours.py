@@ -136,7 +136,7 @@ class Evening:
 
 evenings = given(
     share=st.sampled_from([Fraction(0), Fraction(1, 2)]),
-    latency=st.builds(SeededLatency, st.integers(0, 9), st.just(0), st.sampled_from([0, 90_000])),
+    latency=st.builds(SeededLatency, st.integers(0, 9), st.just(0), st.sampled_from([0, 900_000])),
     orders=st.lists(placed, min_size=1, max_size=12),
     prints=st.lists(tape, max_size=12),
     data=st.data(),
