@@ -73,6 +73,16 @@ def services(settings: Settings, *, durable: bool = True) -> Generator[Services]
         )
 
 
+@contextmanager
+def database_alone(settings: Settings) -> Generator[str]:
+    """Give the database's URL without asking for Redis: what halts trading must not need it.
+
+    Raises as `services` does, but for Redis.
+    """
+    with ExitStack() as stack:
+        yield _database(stack, settings, durable=True)()[0]
+
+
 def _database(
     stack: ExitStack, settings: Settings, *, durable: bool
 ) -> Callable[[], tuple[str, str | None]]:

@@ -56,7 +56,7 @@ def read_flag(path: Path) -> Flag:
     except IsADirectoryError:
         return Flag(KillLevel.NO_ORDERS, malformed=f"{path} is a folder")
     try:
-        return _parsed(json.loads(body))
+        return _parsed(json.loads(body), touched)
     except (ValueError, RecursionError) as error:
         told = f"{path} is no flag ({error}); it counts as level {KillLevel.NO_ORDERS:d}"
         return Flag(KillLevel.NO_ORDERS, at=touched, malformed=told)
@@ -90,7 +90,7 @@ def remove_flag(path: Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def _parsed(told: object) -> Flag:
+def _parsed(told: object, touched: datetime) -> Flag:
     if not isinstance(told, Mapping):
         msg = "not a JSON object"
         raise ValueError(msg)  # noqa: TRY004 - caught beside what the JSON parser raises
@@ -100,8 +100,8 @@ def _parsed(told: object) -> Flag:
         msg = f"level is {level!r}, not one of {', '.join(str(int(one)) for one in KillLevel)}"
         raise ValueError(msg)
     at = fields.get("at")
-    when = datetime.fromisoformat(str(at)) if at else None
-    if when is not None and when.tzinfo is None:
+    when = datetime.fromisoformat(str(at)) if at else touched
+    if when.tzinfo is None:
         msg = f"at is {at!r}, without a time zone"
         raise ValueError(msg)
     return Flag(KillLevel(level), str(fields.get("reason", "")), str(fields.get("by", "")), when)

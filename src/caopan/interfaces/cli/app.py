@@ -29,6 +29,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "caopan.interfaces.cli.demo:demo",
     "replay": "caopan.interfaces.cli.replay:replay",
     "cycle": "caopan.interfaces.cli.cycle:cycle",
+    "halt": "caopan.interfaces.cli.control:halt",
+    "resume": "caopan.interfaces.cli.control:resume",
     "ledger": "caopan.interfaces.cli.ledger:ledger",
     "db": "caopan.interfaces.cli.db:db",
     "doctor": "caopan.interfaces.cli.doctor:doctor",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def test_a_folder_or_a_time_without_a_zone_counts_as_no_orders(tmp_path: Path):
     assert read_flag(tmp_path / "halt").level is KillLevel.NO_ORDERS
     (tmp_path / "halt-1").write_text('{"level": 1, "at": "2026-11-20T10:00:00"}')
     assert read_flag(tmp_path / "halt-1").level is KillLevel.NO_ORDERS
+
+
+def test_a_flag_always_has_a_time_so_that_a_resume_can_ask_what_was_compared_since(tmp_path: Path):
+    path = flag_path(tmp_path)
+    for body in ("", '{"level": 1}', '{"level": 1, "at": null}'):
+        path.write_text(body)
+        os.utime(path, (AT.timestamp(), AT.timestamp()))
+        assert read_flag(path).at == AT
 
 
 def test_a_home_that_is_gone_is_not_permission(tmp_path: Path):
