@@ -24,22 +24,34 @@ from caopan.domain.accounting.journal import (
     STAMP_DUTY,
     TRANSFER_FEE,
     Book,
+    Kind,
     Transaction,
 )
 from caopan.domain.market.reference import Reference
-from caopan.domain.orders.order import Fill, Order, Side
+from caopan.domain.orders.order import Fill, FillKey, Order, OrderStatus, Side
+from caopan.domain.risk.kill_switch import Control
 from caopan.domain.risk.question import Standing
+from caopan.kernel.clock import shanghai
+
+_CANCELS = frozenset({OrderStatus.PENDING_CANCEL, OrderStatus.CANCELED})
 
 
 class AccountCache:
-    """Book, working orders and NAV marks of one run."""
+    """Book, orders and NAV marks of one run."""
 
     def __init__(self, book: Book, working: Sequence[Order]) -> None:
         """Start from what the store holds; use `load`."""
         self.book = book
         self.working: dict[UUID, Order] = {order.order_id: order for order in working}
-        self.booked_fills: set[str] = set()
-        self.orders_by_day: dict[date, int] = {}
+        self.day = date.min
+        """The newest day of an order."""
+        self.day_orders: dict[UUID, Order] = {}
+        """Every order of that day, ended ones too."""
+        self.booked_fills: set[FillKey] = set()
+        """Of that day, and of earlier days whose orders are still worked."""
+        self.exited_on: dict[str, date] = {}
+        self.results: list[int] = []
+        """What each sale of the day realised, units, oldest first."""
         self.exit_plans: dict[str, Mapping[str, Any]] = {}
         self.last_nav: NavPoint | None = None
         self.nav_peak = 0
@@ -48,14 +60,24 @@ class AccountCache:
     async def load(cls, uow: UnitOfWork) -> AccountCache:
         """Read the account of the unit of work's run."""
         cache = cls(await uow.journal.balances(), await uow.orders.not_terminal())
-        for decision_id in {order.decision_id for order in cache.working.values()}:
-            cache.booked_fills.update(
-                fill.broker_fill_id for fill in await uow.orders.fills(decision_id)
-            )
         newest = await uow.cycles.last()
         if newest is not None:
-            placed = await uow.orders.of_day(newest.trading_day)
-            cache.orders_by_day[newest.trading_day] = len(placed)
+            cache.day = newest.trading_day
+            placed = await uow.orders.of_day(cache.day)
+            cache.day_orders = {order.order_id: order for order in placed}
+        followed = {cache.day, *(order.trading_day for order in cache.working.values())}
+        held = cache.book.quantities()
+        sold_today = False
+        for fill in await uow.orders.fills():
+            if fill.trading_day in followed:
+                cache.booked_fills.add(fill.key)
+            if fill.side is Side.SELL:
+                sold_today |= fill.trading_day == cache.day
+                if not held.get(fill.symbol):
+                    cache.exited_on[fill.symbol] = fill.trading_day
+        if sold_today:
+            for transaction in await uow.journal.transactions():
+                cache._note_result(transaction)
         cache.exit_plans.update(await uow.exit_plans.latest())
         for point in await uow.nav.all():
             cache.mark(point)
@@ -80,11 +102,36 @@ class AccountCache:
                 self.working.pop(order.order_id, None)
             else:
                 self.working[order.order_id] = order
-        self.booked_fills.update(fill.broker_fill_id for fill in fills)
+            if order.trading_day > self.day:
+                self._begin_day(order.trading_day)
+            if order.trading_day == self.day:
+                self.day_orders[order.order_id] = order
+        for transaction in transactions:
+            self._note_result(transaction)
+        self.booked_fills.update(fill.key for fill in fills)
+        sold = {fill.symbol: fill.trading_day for fill in fills if fill.side is Side.SELL}
+        held = self.book.quantities() if sold else {}
+        self.exited_on.update({s: day for s, day in sold.items() if not held.get(s)})
+
+    def _begin_day(self, day: date) -> None:
+        self.day, self.day_orders, self.results = day, {}, []
+        kept = {day, *(order.trading_day for order in self.working.values())}
+        self.booked_fills = {key for key in self.booked_fills if key[0] in kept}
+
+    def _note_result(self, transaction: Transaction) -> None:
+        if transaction.kind is not Kind.FILL or shanghai(transaction.at).date() != self.day:
+            return
+        realised = [-one.amount for one in transaction.postings if one.account == REALISED]
+        self.results.extend(realised)
+
+    @property
+    def late(self) -> dict[UUID, Order]:
+        """Return the day's orders that ended with something open: a fill may still come."""
+        return {key: order for key, order in self.day_orders.items() if may_fill_late(order)}
 
     def orders_on(self, day: date) -> int:
         """Return how many orders were made on `day`."""
-        return self.orders_by_day.get(day, 0)
+        return len(self.day_orders) if day == self.day else 0
 
     def nav(self, prices: Mapping[str, int]) -> int:
         """Return cash plus holdings at `prices`, in units."""
@@ -113,6 +160,7 @@ class AccountCache:
         prices: Mapping[str, int],
         day: date,
         *,
+        control: Control | None,
         without: Order | None = None,
     ) -> Standing:
         """Return the account as the gate judges it; `without` leaves out one order's reservation.
@@ -126,10 +174,12 @@ class AccountCache:
         held: dict[str, int] = {}
         sellable: dict[str, int] = {}
         exposure: dict[str, int] = {}
+        opened_on: dict[str, date] = {}
         for lot in book.lots():
             reference = references.get(lot.symbol)
             settled = lot.bought_on < day or (reference is not None and not reference.t_plus_one)
             held[lot.symbol] = held.get(lot.symbol, 0) + lot.qty
+            opened_on[lot.symbol] = min(opened_on.get(lot.symbol, lot.bought_on), lot.bought_on)
             sellable[lot.symbol] = sellable.get(lot.symbol, 0) + lot.free_qty * settled
             price = prices.get(lot.symbol)
             value = lot.cost if price is None else price * lot.qty
@@ -145,7 +195,7 @@ class AccountCache:
                 exposure[order.symbol] = exposure.get(order.symbol, 0) + value
         nav = book.cash_free + book.cash_frozen
         nav += sum(prices.get(symbol, 0) * qty for symbol, qty in held.items())
-        return Standing(
+        standing = Standing(
             nav=nav,
             nav_day_open=nav if self.last_nav is None else self.last_nav.nav,
             nav_peak=max(nav, self.nav_peak),
@@ -156,7 +206,63 @@ class AccountCache:
             open_orders=len(working),
             orders_today=self.orders_on(day) - (without is not None),
             working={(order.symbol, order.side) for order in working},
+            resting=_best_resting(working),
+            control=control,
+            opened_on=opened_on,
+            exited_on=dict(self.exited_on),
+            loss_streak=_streak(self.results) if day == self.day else 0,
         )
+        self._count_today(standing, day, left_out)
+        return standing
+
+    def _count_today(self, standing: Standing, day: date, left_out: UUID | None) -> None:
+        """Fill in what was done today: what was filled, and what is still open at its price."""
+        ordered: dict[tuple[str, Side], int] = {}
+        value = {Side.BUY: 0, Side.SELL: 0}
+        opened: set[str] = set()
+        cancels = 0
+        for order in self.day_orders.values() if day == self.day else ():
+            if order.order_id == left_out:
+                continue
+            is_open = 0 if order.is_terminal else order.open_qty
+            cancels += order.submitted_at is not None and order.status in _CANCELS
+            if not order.filled_qty + is_open:
+                continue
+            key = (order.symbol, order.side)
+            ordered[key] = ordered.get(key, 0) + order.filled_qty + is_open
+            value[order.side] += order.filled_amount + is_open * order.price
+            opens = (standing.opened_on or {}).get(order.symbol, day) == day
+            if order.side is Side.BUY and opens:
+                opened.add(order.symbol)
+        standing.ordered_today = ordered
+        standing.bought_value, standing.sold_value = value[Side.BUY], value[Side.SELL]
+        standing.cancels_today = cancels
+        standing.opened_today = opened
+
+
+def _best_resting(working: Sequence[Order]) -> dict[tuple[str, Side], int]:
+    """Return the best price we rest at: highest of the buys, lowest of the sales."""
+    best: dict[tuple[str, Side], int] = {}
+    for order in working:
+        key = (order.symbol, order.side)
+        better = max if order.side is Side.BUY else min
+        best[key] = better(best.get(key, order.price), order.price)
+    return best
+
+
+def _streak(results: Sequence[int]) -> int:
+    """Return how many sales at a loss came since the last one at a gain."""
+    count = 0
+    for result in reversed(results):
+        if result >= 0:
+            break
+        count += 1
+    return count
+
+
+def may_fill_late(order: Order) -> bool:
+    """Return whether a fill may still come for an order that has ended."""
+    return order.status in (OrderStatus.CANCELED, OrderStatus.EXPIRED) and order.open_qty > 0
 
 
 def saved_once(order: Order, stored: Order) -> Order:

@@ -6,9 +6,11 @@ Owns Desk. Must never hold state that changes during a run.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from caopan.application.ports.broker import Broker
+from caopan.application.ports.kill_switch import KillSwitch, Released
 from caopan.application.ports.market_data import MarketData
 from caopan.application.ports.model import Model
 from caopan.application.ports.store import Run, Store
@@ -36,3 +38,6 @@ class Desk:
     model_deadline_ms: int
     monotonic_ms: Callable[[], float]
     """A stopwatch for stage times; its readings are never hashed."""
+    kill_switch: KillSwitch = field(default_factory=Released)
+    order_timeout: timedelta | None = None
+    """How long an order may rest before it is cancelled; None: to the end of its day."""

@@ -10,52 +10,51 @@ price or send by itself. Tests: tests/simulation/test_crash_matrix.py.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import ParamSpec
-from uuid import UUID
 
 from caopan.application import records
-from caopan.application.account import AccountCache, saved_once
+from caopan.application.account import AccountCache
 from caopan.application.day_books import entitlements_of, nav_point_of
 from caopan.application.decision_cycle import actor, checker
-from caopan.application.decision_cycle.observe import AccountState, Observation, build_observation
+from caopan.application.decision_cycle.observe import (
+    AccountState,
+    Observation,
+    build_observation,
+    filled_when_seen,
+)
 from caopan.application.desk import Desk
-from caopan.application.execution import hand
-from caopan.application.execution.settlement import Settlement, settle_reports
+from caopan.application.execution.controller import Controller
+from caopan.application.execution.reconciliation import Reconciler
 from caopan.application.intents import (
-    as_proposed,
     order_of,
-    outcome_of,
     prices_of,
     proposed_of,
     question_of,
     reservations,
 )
-from caopan.application.ports.store import NavPoint, UnitOfWork
-from caopan.domain.accounting.bookings import (
-    deposit,
-    release,
-)
-from caopan.domain.accounting.journal import Transaction
+from caopan.application.judging import completed, exit_plans_of, judge_actions, target_of
+from caopan.application.ports.store import NavPoint, Reconciliation, UnitOfWork
+from caopan.application.seat import Seat
+from caopan.domain.accounting.bookings import deposit
 from caopan.domain.decision.cycle import Cycle, advanced, closed
 from caopan.domain.decision.shapes import (
+    Action,
     ActionType,
-    ActionVerdict,
     CycleStage,
     Decision,
     DecisionStatus,
+    Origin,
 )
 from caopan.domain.ledger.chain import Draft
-from caopan.domain.orders.order import Order, OrderStatus, moved
-from caopan.domain.risk.clearance import Clearance
-from caopan.domain.risk.gate import clear, judge_order, reserve
+from caopan.domain.orders.order import Order, OrderStatus
+from caopan.domain.risk.gate import judge_order
+from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import shanghai
-from caopan.kernel.errors import CorruptState
+from caopan.kernel.errors import CorruptState, Denied
 from caopan.kernel.ids import derived_uuid
 
-_P = ParamSpec("_P")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 VALID_FOR = timedelta(minutes=10)
@@ -78,28 +77,20 @@ class Pipeline:
     def __init__(self, desk: Desk) -> None:
         """Take the desk; call `start` before anything else."""
         self.desk = desk
-        self._account: AccountCache | None = None
-        self.stage_ms: dict[str, list[float]] = {}
+        self.seat = Seat(desk)
+        self.controller = Controller(self.seat)
+        self.reconciler = Reconciler(self.seat, self.controller)
 
     @property
     def account(self) -> AccountCache:
-        """Return the account's image.
-
-        Raises:
-            CorruptState: ACCOUNT_NOT_LOADED before `start`, and after any failure in a stage: what
-                the image held may never have been stored.
-        """
-        if self._account is None:
-            raise CorruptState(
-                "ACCOUNT_NOT_LOADED", "the account was not read from the store", remedy="start anew"
-            )
-        return self._account
+        """Return the account's image. Raises CorruptState ACCOUNT_NOT_LOADED as Seat does."""
+        return self.seat.account
 
     async def start(self, cash: int) -> None:
         """Load the account, pay in `cash` units if the run is new, and finish what was cut off."""
-        await self._reload()
+        await self.seat.reload()
         await self._open_account(cash)
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             unfinished = await uow.cycles.unfinished()
         for cycle in unfinished:
             if cycle.stage is not CycleStage.ORDERED:
@@ -109,7 +100,7 @@ class Pipeline:
         run = self.desk.run
         # No clock in this id: whenever the account is opened again, it is the same deposit.
         txn_id = derived_uuid(_EPOCH, run.config_hash, "opening deposit")
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             if await uow.journal.booked([txn_id]):
                 return
             opening = deposit(txn_id, cash, self.desk.clock.now())
@@ -119,7 +110,18 @@ class Pipeline:
         self.account.apply([opening])
 
     async def run_cycle(self, slot: str, trading_day: date) -> Cycle:
-        """Make one decision for `trading_day` and carry it until its orders are at the venue."""
+        """Make one decision for `trading_day` and carry it until its orders are at the venue.
+
+        Raises:
+            Denied: RISK_KILL_SWITCH while nothing may be sent; no model is asked then.
+        """
+        level = self.seat.level()
+        if level >= KillLevel.NO_ORDERS:
+            raise Denied(
+                "RISK_KILL_SWITCH",
+                f"the kill switch stands at level {int(level)}",
+                remedy="find out why, then `caopan resume --reason ...`",
+            )
         run, now = self.desk.run, self.desk.clock.now()
         decision_id = derived_uuid(now, run.config_hash, "decision", trading_day.isoformat(), slot)
         cycle = Cycle(
@@ -131,6 +133,33 @@ class Pipeline:
             opened_at=now,
         )
         return await self._carry(Work(cycle))
+
+    async def operate(self, slot: str, actions: Sequence[Action], by: str, reason: str) -> Cycle:
+        """Carry out what a person, or a halt, asks for: judged and sent like any other order.
+
+        `slot` names the request: asking again under the same name goes on with the first one.
+        """
+        run, now = self.desk.run, self.desk.clock.now()
+        day = self.desk.calendar.on_or_before(shanghai(now).date())
+        decision_id = derived_uuid(now, run.config_hash, "operator", day.isoformat(), slot)
+        cycle = Cycle(
+            decision_id=decision_id,
+            trace_id=derived_uuid(now, run.config_hash, "trace", str(decision_id)),
+            account_id=run.account_id,
+            trading_day=day,
+            slot=slot,
+            opened_at=now,
+            stage=CycleStage.CHECKED,
+            valid_until=min(now + VALID_FOR, self._phase_end(now)),
+            origin=Origin.OPERATOR,
+        )
+        until = cycle.valid_until or now
+        decision = records.operator_decision(cycle, actions, now, until)
+        async with self.seat.begin() as uow:
+            await uow.cycles.add(cycle)
+            await uow.ledger.append([records.operated(cycle, decision, by, reason)])
+            await uow.commit()
+        return await self._carry(Work(cycle, decision=decision))
 
     async def _carry(self, work: Work) -> Cycle:
         """Take the cycle on from its stage: observe, ask, check, judge, execute."""
@@ -144,12 +173,12 @@ class Pipeline:
         try:
             while (step := steps.get(work.cycle.stage)) is not None:
                 name, run_stage = step
-                await self._timed(name, run_stage, work)
+                await self.seat.timed(name, run_stage, work)
         except CorruptState:
             raise
         except BaseException:
             # Whatever was not committed is gone from the store, so it must go from the image.
-            self._account = None
+            self.seat.drop()
             raise
         return work.cycle
 
@@ -160,7 +189,7 @@ class Pipeline:
         cycle = replace(
             advanced(work.cycle, CycleStage.OBSERVED), observation_id=observation.observation_id
         )
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             await uow.cycles.add(cycle)
             await uow.observations.add(
                 observation.observation_id,
@@ -194,7 +223,7 @@ class Pipeline:
         if answer.decision is None:
             cycle = closed(cycle, DecisionStatus.NO_OP, at, answer.code)
             drafts.append(records.outcome(cycle, [], []))
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             await uow.model_calls.add(answer.call)
             await uow.cycles.save(cycle)
             await uow.ledger.append(drafts)
@@ -223,28 +252,23 @@ class Pipeline:
         day = work.cycle.trading_day
         references = self.desk.market.references(day, now)
         prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
-        standing = self.account.standing(references, prices, day)
-        verdicts: list[ActionVerdict] = []
-        orders: list[Order] = []
-        for action in decision.actions:
-            if action.type is not ActionType.PLACE_ORDER:
-                continue
-            question = question_of(
-                self.desk, proposed_of(action), references, standing, decision, now
-            )
-            verdict = judge_order(question)
-            verdicts.append(verdict)
-            if verdict.passed:
-                reserve(standing, question)
-                orders.append(order_of(self.desk, work.cycle, decision, action, now))
+        control = self.seat.control_now()
+        standing = self.account.standing(references, prices, day, control=control)
+        verdicts = judge_actions(self.desk, self.account, references, standing, decision, now)
+        passed = {verdict.action_index for verdict in verdicts if verdict.passed}
+        orders = [
+            order_of(self.desk, work.cycle, decision, action, now)
+            for action in decision.actions
+            if action.type is ActionType.PLACE_ORDER and action.index in passed
+        ]
         freezes = reservations(self.desk, self.account.book, orders, references, now)
         cycle = advanced(work.cycle, CycleStage.JUDGED)
         drafts = [records.judged(cycle, verdicts, orders, self.desk, now)]
-        if not orders:
+        if not passed:
             code = next((r.code for v in verdicts for r in v.reasons), None)
             cycle = closed(cycle, DecisionStatus.REJECTED_RISK, now, code)
             drafts.append(records.outcome(cycle, [], []))
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             await uow.cycles.save(cycle)
             if orders:
                 await uow.orders.add(orders)
@@ -253,110 +277,91 @@ class Pipeline:
             await uow.ledger.append(drafts)
             await uow.commit()
         self.account.apply(freezes, orders)
-        self.account.orders_by_day[day] = self.account.orders_on(day) + len(orders)
+        self.account.exit_plans.update(exit_plans_of(decision, orders))
         work.cycle, work.orders = cycle, orders
 
     async def _execute(self, work: Work) -> None:
-        """Go JUDGED → ORDERED: each order is judged again, marked sending, sent once, recorded."""
-        if not work.orders:
-            async with self._begin() as uow:
-                work.orders = list(await uow.orders.of_decision(work.cycle.decision_id))
+        """Go JUDGED → ORDERED: cancels and changes, and each order judged again and sent once."""
         decision = await self._decision(work)
-        last = len(work.orders) - 1
-        for index, order in enumerate(work.orders):
-            answered = order
-            if order.status is OrderStatus.CREATED:
-                answered = await self._send(order, decision)
-            elif order.status in (OrderStatus.SENDING, OrderStatus.UNKNOWN):
-                answered = await hand.resolve(order, self.desk.broker, self.desk.clock.now())
-            cycle = advanced(work.cycle, CycleStage.ORDERED) if index == last else None
-            stored = self.account.working.get(order.order_id, order)
-            await self._record_order(stored, answered, work.cycle, cycle)
-            if cycle is not None:
-                work.cycle = cycle
+        if not work.orders:
+            async with self.seat.begin() as uow:
+                work.orders = list(await uow.orders.of_decision(work.cycle.decision_id))
+        own = {order.action_index: order for order in work.orders}
+        for action in decision.actions:
+            if action.type is ActionType.CANCEL_ORDER:
+                await self._cancel(action)
+            elif action.type is ActionType.MODIFY_ORDER:
+                await self._change(work, action, own.get(action.index))
+            elif action.index in own and action.depends_on is None:
+                await self.controller.execute(own[action.index], decision, work.cycle)
+        work.cycle = advanced(work.cycle, CycleStage.ORDERED)
+        await self._record(work.cycle, [])
+        await self.controller.send_waiting(work.cycle, decision, work.orders)
         if not any(o.decision_id == work.cycle.decision_id for o in self.account.working.values()):
-            await self._close_finished()
+            await self.controller.close_finished()
 
-    async def _send(self, order: Order, decision: Decision) -> Order:
-        """Judge once more on the present account and price; then, and only then, the wire."""
-        now = self.desk.clock.now()
-        references = self.desk.market.references(order.trading_day, now)
-        day, held = order.trading_day, self.account.book.quantities()
-        prices = prices_of(self.desk, references, held, day, now)
-        standing = self.account.standing(references, prices, day, without=order)
-        question = question_of(self.desk, as_proposed(order), references, standing, decision, now)
-        verdict, clearance = clear(question, order)
-        if clearance is None:
-            return moved(order, OrderStatus.NOT_SENT, now, reject_code=verdict.reasons[0].code)
-        return await self._on_the_wire(order, clearance, now)
+    async def _cancel(self, action: Action) -> None:
+        target = target_of(action, self.account)
+        if target is not None and not target.is_terminal:
+            await self.controller.cancel(target)
 
-    async def _on_the_wire(self, order: Order, clearance: Clearance, now: datetime) -> Order:
-        sending = moved(order, OrderStatus.SENDING, now)
-        async with self._begin() as uow:
-            await uow.orders.save([sending])
+    async def _change(self, work: Work, action: Action, made: Order | None) -> None:
+        """Cancel, wait for the venue's word, and only then place the order that takes its place.
+
+        Nothing is placed where the cancel is not confirmed in time, or the old order has traded
+        all that was left of it meanwhile. Cut off anywhere, it goes on from what is recorded.
+        """
+        target = target_of(action, self.account)
+        if made is None and target is not None:
+            ended = target
+            if not target.is_terminal:
+                ended = await self.controller.cancel_confirmed(target)
+            if ended.status is OrderStatus.CANCELED:
+                made = await self._replacement(work, action, ended)
+        if made is not None:
+            await self.controller.execute(made, await self._decision(work), work.cycle)
+
+    async def _replacement(self, work: Work, action: Action, ended: Order) -> Order | None:
+        """Make the new order durable with its reservation, if the gate passes it as it now is."""
+        now, cycle = self.desk.clock.now(), work.cycle
+        decision, day = await self._decision(work), cycle.trading_day
+        # What the old order traded while its cancel was on the way is part of what was asked for.
+        seen = filled_when_seen(await self._observation(work), ended)
+        wanted = (action.qty or ended.qty - seen) - (ended.filled_qty - seen)
+        if wanted <= 0:
+            return None
+        changed = replace(completed(action, ended), qty=wanted)
+        references = self.desk.market.references(day, now)
+        prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
+        standing = self.account.standing(references, prices, day, control=self.seat.control_now())
+        proposed = replace(proposed_of(changed), has_exit_plan=ended.exit_plan_id is not None)
+        question = question_of(self.desk, proposed, references, standing, decision, now)
+        verdict = judge_order(replace(question, modifies=True))
+        if not verdict.passed:
+            await self.seat.record([records.judged(cycle, [verdict], [], self.desk, now)])
+            return None
+        order = order_of(self.desk, cycle, decision, changed, now)
+        order = replace(order, exit_plan_id=ended.exit_plan_id)
+        freezes = reservations(self.desk, self.account.book, [order], references, now)
+        async with self.seat.begin() as uow:
+            await uow.orders.add([order])
+            await uow.journal.post(freezes)
+            await uow.ledger.append([records.judged(cycle, [verdict], [order], self.desk, now)])
             await uow.commit()
-        self.account.apply(orders=[sending])
-        return await hand.send(sending, clearance, self.desk.broker, self.desk.clock.now())
+        self.account.apply(freezes, [order])
+        return order
 
     async def settle(self) -> None:
         """Collect what the venue says of working orders and book it, once."""
-        await self._timed("settlement", self._settle)
+        await self.seat.timed("settlement", self.controller.settle)
 
-    async def _settle(self) -> None:
-        working = {o.client_order_id: o for o in self.account.working.values()}
-        if not working:
-            await self._close_finished()
-            return
-        for order in working.values():
-            if order.status in (OrderStatus.SENDING, OrderStatus.UNKNOWN):
-                answered = await hand.resolve(order, self.desk.broker, self.desk.clock.now())
-                if answered != order:
-                    await self._record_order(order, answered, None, None)
-        working = {o.client_order_id: o for o in self.account.working.values()}
-        reports = await self.desk.broker.reports(list(working))
-        result = settle_reports(
-            working,
-            reports,
-            booked=self.account.booked_fills,
-            book=self.account.book,
-            fees=self.desk.fees,
-        )
-        if result.changed:
-            await self._record_settlement(working, result)
-        await self._close_finished()
-
-    async def _record_settlement(self, before: Mapping[str, Order], result: Settlement) -> None:
-        orders = [saved_once(order, before[tag]) for tag, order in result.changed.items()]
-        decided = {order.decision_id for order in orders}
-        traces = {decision_id: await self._trace(decision_id) for decision_id in decided}
-        drafts = [records.filled(fill, traces[fill.decision_id]) for fill in result.fills]
-        drafts += [records.ordered(o, traces[o.decision_id]) for o in orders if o.is_terminal]
-        async with self._begin() as uow:
-            await uow.orders.add_fills(result.fills)
-            await uow.orders.save(orders)
-            await uow.journal.post(result.transactions)
-            await uow.ledger.append(drafts)
-            await uow.commit()
-        self.account.apply(result.transactions, orders, result.fills)
-
-    async def _close_finished(self) -> None:
-        """Close every decision to whose orders nothing more can happen."""
-        async with self._begin() as uow:
-            waiting = [c for c in await uow.cycles.unfinished() if c.stage is CycleStage.ORDERED]
-            for cycle in waiting:
-                orders = await uow.orders.of_decision(cycle.decision_id)
-                if any(not order.is_terminal for order in orders):
-                    continue
-                fills = await uow.orders.fills(cycle.decision_id)
-                ended = closed(cycle, outcome_of(orders), self.desk.clock.now())
-                await uow.cycles.save(ended)
-                await uow.ledger.append([records.outcome(ended, orders, fills)])
-            if waiting:
-                await uow.commit()
+    async def reconcile(self, trigger: str) -> Reconciliation:
+        """Compare our books with the venue's; a difference restrains the account."""
+        return await self.seat.timed("reconciliation", self.reconciler.run, trigger)
 
     async def open_day(self, day: date) -> None:
         """Book what holders of record receive on `day`, once."""
-        await self._timed("entitlements", self._entitle, day)
+        await self.seat.timed("entitlements", self._entitle, day)
 
     async def _entitle(self, day: date) -> None:
         now = self.desk.clock.now()
@@ -365,7 +370,7 @@ class Pipeline:
         )
         if not found:
             return
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             done = set(await uow.journal.booked([t.txn_id for t in found]))
             found = [transaction for transaction in found if transaction.txn_id not in done]
             if not found:
@@ -378,12 +383,12 @@ class Pipeline:
     async def close_day(self, day: date, benchmark: int | None) -> NavPoint:
         """Record the account at the close of `day`."""
         point = nav_point_of(self.desk, self.account, day, benchmark)
-        await self._timed("accounting", self._record_nav, point)
+        await self.seat.timed("accounting", self._record_nav, point)
         self.account.mark(point)
         return point
 
     async def _record_nav(self, point: NavPoint) -> None:
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             await uow.nav.add(point)
             await uow.ledger.append([records.day_closed(point)])
             await uow.commit()
@@ -416,79 +421,30 @@ class Pipeline:
         return self.desk.phases.window(now, session=session).end
 
     async def _add_exit_plans(
-        self, uow: UnitOfWork, decision: Decision, orders: list[Order], now: datetime
+        self, uow: UnitOfWork, decision: Decision, orders: Sequence[Order], now: datetime
     ) -> None:
-        actions = {action.index: action for action in decision.actions}
+        plans = exit_plans_of(decision, orders)
         for order in orders:
-            plan = actions[order.action_index].exit_plan
-            if plan is None or order.exit_plan_id is None:
-                continue
-            body = records.exit_plan_json(plan)
-            await uow.exit_plans.add(
-                order.exit_plan_id, order.order_id, order.decision_id, order.symbol, body, now
-            )
-            self.account.exit_plans[order.symbol] = body
-
-    async def _record_order(
-        self, stored: Order, answered: Order, cycle: Cycle | None, ended: Cycle | None
-    ) -> None:
-        """Record an order's answer, freeing its reservation if it is over before it began."""
-        changed = answered != stored
-        answered = saved_once(answered, stored) if changed else answered
-        freed: list[Transaction] = []
-        if answered.is_terminal:
-            txn_id = derived_uuid(answered.updated_at, str(answered.order_id), "release", 0)
-            found = release(txn_id, answered, self.account.book, answered.updated_at)
-            freed = [] if found is None else [found]
-        trace = cycle.trace_id if cycle is not None else await self._trace(answered.decision_id)
-        async with self._begin() as uow:
-            if changed:
-                await uow.orders.save([answered])
-                await uow.ledger.append([records.ordered(answered, trace)])
-            if freed:
-                await uow.journal.post(freed)
-            if ended is not None:
-                await uow.cycles.save(ended)
-            await uow.commit()
-        self.account.apply(freed, [answered])
+            if order.exit_plan_id is not None and order.symbol in plans:
+                body = plans[order.symbol]
+                await uow.exit_plans.add(
+                    order.exit_plan_id, order.order_id, order.decision_id, order.symbol, body, now
+                )
 
     async def _record(self, cycle: Cycle, drafts: list[Draft]) -> None:
-        async with self._begin() as uow:
+        async with self.seat.begin() as uow:
             await uow.cycles.save(cycle)
             await uow.ledger.append(drafts)
             await uow.commit()
 
-    async def _reload(self) -> None:
-        async with self._begin() as uow:
-            self._account = await AccountCache.load(uow)
-
     async def _observation(self, work: Work) -> Observation:
         if work.observation is None:
-            async with self._begin() as uow:
+            async with self.seat.begin() as uow:
                 work.observation = await records.read_observation(uow, work.cycle)
         return work.observation
 
     async def _decision(self, work: Work) -> Decision:
         if work.decision is None:
-            async with self._begin() as uow:
+            async with self.seat.begin() as uow:
                 work.decision = await records.read_decision(uow, work.cycle)
         return work.decision
-
-    async def _trace(self, decision_id: UUID) -> UUID:
-        async with self._begin() as uow:
-            cycle = await uow.cycles.get(decision_id)
-        if cycle is None:
-            raise CorruptState("DECISION_MISSING", f"an order names decision {decision_id}")
-        return cycle.trace_id
-
-    def _begin(self) -> UnitOfWork:
-        return self.desk.store.begin(self.desk.run.run_id)
-
-    async def _timed(
-        self, stage: str, work: Callable[_P, Awaitable[None]], *args: _P.args, **kwargs: _P.kwargs
-    ) -> None:
-        began = self.desk.monotonic_ms()
-        try:
-            await work(*args, **kwargs)
-        finally:
-            self.stage_ms.setdefault(stage, []).append(self.desk.monotonic_ms() - began)

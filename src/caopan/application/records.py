@@ -15,21 +15,25 @@ from uuid import UUID
 from caopan.application.decision_cycle import actor
 from caopan.application.decision_cycle.observe import Observation
 from caopan.application.desk import Desk
-from caopan.application.ports.store import NavPoint, Run, UnitOfWork
+from caopan.application.ports.store import NavPoint, Reconciliation, Run, UnitOfWork
 from caopan.domain.accounting.journal import Transaction
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.decision.shapes import (
+    Action,
+    ActionType,
     ActionVerdict,
     CheckerResult,
     Decision,
     ExitPlan,
+    Origin,
 )
 from caopan.domain.ledger.chain import Draft, Stage
-from caopan.domain.orders.order import Fill, Order
+from caopan.domain.orders.order import Fill, Order, OrderType, Side
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.canonical import sha256_hex
 from caopan.kernel.clock import iso
 from caopan.kernel.errors import CorruptState
-from caopan.kernel.money import yuan
+from caopan.kernel.money import units, yuan
 
 
 def run_opened(run: Run, opening: Transaction, at: datetime) -> Draft:
@@ -131,6 +135,49 @@ def outcome(cycle: Cycle, orders: Sequence[Order], fills: Sequence[Fill]) -> Dra
     return Draft(Stage.OUTCOME, at, payload, cycle.decision_id, cycle.trace_id)
 
 
+def reconciled(result: Reconciliation) -> Draft:
+    """Return a comparison with the venue, both sides of each difference."""
+    payload = {
+        "differences": [dict(one) for one in result.differences],
+        "pass": result.passed,
+        "reconciliation_id": str(result.reconciliation_id),
+        "trading_day": result.trading_day.isoformat(),
+        "trigger": result.trigger,
+    }
+    return Draft(Stage.RECONCILIATION, result.at, payload)
+
+
+def controlled(control: Control) -> Draft:
+    """Return a change of what stands against the account's trading."""
+    if control.at is None:
+        raise CorruptState("CONTROL_UNDATED", "a change of controls has no time")
+    payload = {
+        "by": control.by,
+        "level": int(control.level),
+        "posture": control.posture.value,
+        "reason": control.reason,
+        "version": control.version,
+    }
+    return Draft(Stage.OPERATOR_ACTION, control.at, payload)
+
+
+def adopted(cycle: Cycle, order: Order, at: datetime) -> Draft:
+    """Return an order that was placed outside and is now followed in our books."""
+    payload = {"action": "foreign_order", "order": order_json(order)}
+    return Draft(Stage.OPERATOR_ACTION, at, payload, cycle.decision_id, cycle.trace_id)
+
+
+def account_moved(action: str, key: str, transactions: Sequence[Transaction], by: str) -> Draft:
+    """Return a movement between the account and the outside: deposit, withdrawal, import."""
+    payload = {
+        "action": action,
+        "by": by,
+        "key": key,
+        "transactions": [transaction_json(transaction) for transaction in transactions],
+    }
+    return Draft(Stage.OPERATOR_ACTION, transactions[0].at, payload)
+
+
 def entitled(transaction: Transaction, day: date, at: datetime) -> Draft:
     """Return what was booked on an ex-date."""
     payload = {"trading_day": day.isoformat(), **transaction_json(transaction)}
@@ -225,16 +272,72 @@ async def read_observation(uow: UnitOfWork, cycle: Cycle) -> Observation:
     return Observation(cycle.observation_id, json.loads(body), body, sha256_hex(body))
 
 
+def operated(cycle: Cycle, decision: Decision, by: str, reason: str) -> Draft:
+    """Return a decision that a person, or the code that carries out a halt, made."""
+    payload = {
+        "action": "orders",
+        "actions": [
+            {
+                "price": yuan(action.price or 0),
+                "qty": action.qty,
+                "side": None if action.side is None else action.side.value,
+                "symbol": action.symbol,
+                "type": action.type.value,
+            }
+            for action in decision.actions
+        ],
+        "by": by,
+        "made_at": iso(decision.made_at),
+        "reason": reason,
+    }
+    return Draft(
+        Stage.OPERATOR_ACTION, decision.made_at, payload, cycle.decision_id, cycle.trace_id
+    )
+
+
+def operator_decision(
+    cycle: Cycle, actions: Sequence[Action], made_at: datetime, valid_until: datetime
+) -> Decision:
+    """Return a decision that rests on no observation and only leaves positions."""
+    return Decision(
+        decision_id=cycle.decision_id,
+        observation_ref="",
+        nav=0,
+        cash=0,
+        actions=tuple(actions),
+        made_at=made_at,
+        valid_until=valid_until,
+        is_exit=True,
+    )
+
+
+def _operator_action(index: int, values: Mapping[str, Any]) -> Action:
+    return Action(
+        index=index,
+        type=ActionType(values["type"]),
+        symbol=values["symbol"],
+        side=None if values["side"] is None else Side(values["side"]),
+        order_type=OrderType.LIMIT,
+        price=units(values["price"]),
+        qty=values["qty"],
+    )
+
+
 async def read_decision(uow: UnitOfWork, cycle: Cycle) -> Decision:
     """Return the decision of an interrupted cycle by reading its recorded reply again.
 
     Raises:
         CorruptState: DECISION_UNREADABLE if the recorded reply does not give one.
     """
+    source = Stage.ACTOR if cycle.origin is Origin.MODEL else Stage.OPERATOR_ACTION
     async for entry, payload in uow.ledger.entries(cycle.decision_id):
-        if entry.stage is not Stage.ACTOR or not payload or cycle.valid_until is None:
+        if entry.stage is not source or not payload or cycle.valid_until is None:
             continue
         evidence = json.loads(payload)
+        if cycle.origin is Origin.OPERATOR:
+            actions = [_operator_action(n, one) for n, one in enumerate(evidence["actions"])]
+            made_at = datetime.fromisoformat(evidence["made_at"])
+            return operator_decision(cycle, actions, made_at, cycle.valid_until)
         made_at = datetime.fromisoformat(evidence["made_at"])
         decision, _, _, _ = actor.read(
             evidence["reply"], cycle.decision_id, made_at, cycle.valid_until

@@ -18,13 +18,19 @@ from caopan.application.decision_cycle.actor import PARSED
 from caopan.application.ports.store import NavPoint, Store
 from caopan.domain.accounting.journal import fold
 from caopan.domain.decision.cycle import Cycle
-from caopan.domain.decision.shapes import CycleStage, DecisionStatus
+from caopan.domain.decision.shapes import CycleStage, DecisionStatus, Origin
 from caopan.domain.ledger.chain import Entry, Stage, Verification, Verifier
 from caopan.domain.orders.order import Fill, Order
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import yuan
 
 _JUDGING = frozenset({Stage.CHECKER, Stage.RISK})
+_BEGINNINGS = {
+    Origin.MODEL: frozenset({Stage.OBSERVATION, Stage.ACTOR}),
+    Origin.OPERATOR: frozenset({Stage.OPERATOR_ACTION, Stage.RISK}),
+    Origin.FOREIGN: frozenset({Stage.OPERATOR_ACTION}),
+}
+"""Where the trace of a decision starts, by who made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,7 @@ def _coverage(
 
 
 def _is_whole(cycle: Cycle, trace: _Trace, orders: Sequence[Order], fills: Sequence[Fill]) -> bool:
-    needed = {Stage.OBSERVATION, Stage.ACTOR}
+    needed = set(_BEGINNINGS[cycle.origin])
     if trace.payloads.get(Stage.ACTOR, {}).get("outcome") == PARSED:
         needed.add(Stage.CHECKER)
     if trace.payloads.get(Stage.CHECKER, {}).get("pass") and (

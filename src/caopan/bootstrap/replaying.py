@@ -143,7 +143,7 @@ async def run_replay(
         info=market.info,
         model_alias=model.alias,
         is_language_model=model.is_language_model,
-        stage_ms=pipeline.stage_ms,
+        stage_ms=pipeline.seat.stage_ms,
         elapsed_s=(monotonic_ms() - began) / 1000,
         resumed=resumed,
         findings=market.audit(),

@@ -5,7 +5,7 @@ Owns the Clock protocol and the exchange's time zone. Must never read the system
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,10 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Return the present instant, aware, in UTC."""
+        ...
+
+    async def pause(self, by: timedelta) -> None:
+        """Let `by` pass, by this clock."""
         ...
 
 

@@ -13,7 +13,15 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
-from caopan.application.ports.broker import Broker, OrderStatusReport, Report
+from caopan.application.ports.broker import (
+    Broker,
+    Capabilities,
+    FillReport,
+    OrderStatusReport,
+    Report,
+    VenueAccount,
+    VenueOrder,
+)
 from caopan.application.ports.store import (
     LedgerRepository,
     Run,
@@ -131,6 +139,8 @@ class _PointUnitOfWork:
         self.exit_plans = inner.exit_plans
         self.journal = inner.journal
         self.nav = inner.nav
+        self.controls = inner.controls
+        self.reconciliations = inner.reconciliations
         return self
 
     async def __aexit__(
@@ -169,7 +179,7 @@ class PointJournal:
 
 
 class PointBroker:
-    """A Broker whose wire is a crash point on both ends."""
+    """A Broker whose wire is a crash point on both ends, and so is the answer to each question."""
 
     def __init__(self, inner: Broker, plan: CrashPlan) -> None:
         """Wrap `inner`."""
@@ -181,6 +191,11 @@ class PointBroker:
         """Return the venue's name."""
         return self._inner.name
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """Return what the venue can do."""
+        return self._inner.capabilities
+
     async def submit(self, order: Order, clearance: Clearance) -> OrderStatusReport:
         """Submit, with a point before and after."""
         self._plan.point("before the wire")
@@ -188,10 +203,39 @@ class PointBroker:
         self._plan.point("after the wire")
         return report
 
+    async def cancel(self, order: Order) -> OrderStatusReport:
+        """Cancel, with a point before and after."""
+        self._plan.point("before the cancel's wire")
+        report = await self._inner.cancel(order)
+        self._plan.point("after the cancel's wire")
+        return report
+
     async def find(self, client_order_id: str) -> OrderStatusReport | None:
-        """Pass on."""
-        return await self._inner.find(client_order_id)
+        """Ask, with a point after the answer."""
+        found = await self._inner.find(client_order_id)
+        self._plan.point("after the venue's word on an order")
+        return found
 
     async def reports(self, client_order_ids: Sequence[str]) -> Sequence[Report]:
-        """Pass on."""
-        return await self._inner.reports(client_order_ids)
+        """Ask, with a point after the answer."""
+        found = await self._inner.reports(client_order_ids)
+        self._plan.point("after the venue's reports")
+        return found
+
+    async def orders(self, day: date) -> Sequence[VenueOrder]:
+        """Ask, with a point after the answer."""
+        found = await self._inner.orders(day)
+        self._plan.point("after the venue's orders of a day")
+        return found
+
+    async def fills(self, day: date) -> Sequence[FillReport]:
+        """Ask, with a point after the answer."""
+        found = await self._inner.fills(day)
+        self._plan.point("after the venue's fills of a day")
+        return found
+
+    async def account(self) -> VenueAccount:
+        """Ask, with a point after the answer."""
+        found = await self._inner.account()
+        self._plan.point("after the venue's account")
+        return found

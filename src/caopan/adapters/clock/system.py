@@ -5,8 +5,9 @@ Owns the reading of the system clock. Must never be used in a replay.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 class SystemClock:
@@ -15,6 +16,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present instant in UTC."""
         return datetime.now(UTC)
+
+    async def pause(self, by: timedelta) -> None:
+        """Wait for `by`."""
+        await asyncio.sleep(by.total_seconds())
 
 
 def monotonic_ms() -> float:

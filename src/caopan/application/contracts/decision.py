@@ -70,7 +70,11 @@ class IntentReply(_Strict):
 
 
 class ActionReply(_Strict):
-    """One action. place_order needs symbol, side, order_type, price and qty."""
+    """One action of a decision.
+
+    place_order needs symbol, side, order_type, price (limit only) and qty; modify_order and
+    cancel_order need target_order_id, an order_id of open_orders.
+    """
 
     type: Literal["set_target", "place_order", "modify_order", "cancel_order", "no_op"]
     symbol: SymbolText | None = None
@@ -98,6 +102,12 @@ class ActionReply(_Strict):
             if missing:
                 message = f"place_order needs {', '.join(missing)}"
                 raise ValueError(message)
+        if self.type in ("modify_order", "cancel_order") and self.target_order_id is None:
+            message = f"{self.type} needs target_order_id"
+            raise ValueError(message)
+        if self.type == "modify_order" and self.price is None and self.qty is None:
+            message = "modify_order needs a new price or qty"
+            raise ValueError(message)
         return self
 
 
@@ -128,6 +138,11 @@ class DecisionReply(_Strict):
 REPLY_SCHEMA: dict[str, Any] = DecisionReply.model_json_schema()
 """The JSON Schema every model is given."""
 
+_TYPES = {
+    "limit": OrderType.LIMIT,
+    # Every exchange has it, and what does not trade at once is not left behind.
+    "market": OrderType.MARKET_BEST5_CANCEL,
+}
 # No `\s*\n`: on a megabyte of line ends that would try every one of them in turn.
 _FENCE = re.compile(r"\A```(?:json)?[ \t\r]*\n(?P<body>.*)\n```\Z", re.DOTALL)
 _MOST_FAULTS = 10
@@ -187,7 +202,7 @@ def _action(index: int, item: ActionReply) -> Action:
         type=ActionType(item.type),
         symbol=item.symbol,
         side=None if item.side is None else Side(item.side),
-        order_type=OrderType.LIMIT if item.order_type == "limit" else None,
+        order_type=None if item.order_type is None else _TYPES[item.order_type],
         price=None if item.price is None else units(item.price),
         qty=item.qty,
         depends_on=item.depends_on,

@@ -26,6 +26,7 @@ from caopan.kernel.money import units, yuan
 _TOLERANCE_BPS = 50
 """How far the stated account may differ before it counts as invented."""
 _BPS = 10_000
+_CHANGES = frozenset({ActionType.CANCEL_ORDER, ActionType.MODIFY_ORDER})
 
 
 def check(
@@ -82,16 +83,12 @@ def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[R
             f"{action.type} is not supported yet; use place_order or no_op",
         )
         return
-    if action.depends_on is not None:
-        yield Reason(
-            "CHECKER_SCHEMA_FAIL", action.index, "depends_on is not supported yet; leave it out"
-        )
+    yield from _dependency_faults(action)
     if action.type is ActionType.NO_OP:
         return
-    if action.order_type is None:
-        yield Reason(
-            "CHECKER_SCHEMA_FAIL", action.index, "market orders are not supported yet; use limit"
-        )
+    if action.type in _CHANGES:
+        yield from _target_faults(action, observation)
+        return
     rules = observation["market_rules"].get(action.symbol)
     if rules is None:
         yield Reason(
@@ -100,6 +97,31 @@ def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[R
     yield from _plan_faults(action)
     if action.intent is not None:
         yield from _evidence_faults(action, action.intent.evidence, observation)
+
+
+def _dependency_faults(action: Action) -> Iterator[Reason]:
+    """Refuse to wait for what comes later: it can never fill first."""
+    if action.depends_on is None:
+        return
+    if action.type is not ActionType.PLACE_ORDER or action.depends_on >= action.index:
+        yield Reason(
+            "CHECKER_UNKNOWN_REF",
+            action.index,
+            "depends_on is for an order that waits for an earlier action",
+            limit=f"below {action.index}",
+            actual=str(action.depends_on),
+        )
+
+
+def _target_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
+    shown = {order["order_id"] for order in observation["open_orders"]}
+    if action.target_order_id not in shown:
+        yield Reason(
+            "CHECKER_UNKNOWN_REF",
+            action.index,
+            "the order is not among the observation's open orders",
+            actual=action.target_order_id,
+        )
 
 
 def _plan_faults(action: Action) -> Iterator[Reason]:
@@ -149,3 +171,16 @@ def _conflicts(decision: Decision) -> Iterator[Reason]:
         what = "both buys and sells" if len(sides) > 1 else "orders twice"
         last = max(action.index for action in orders if action.symbol == symbol)
         yield Reason("CHECKER_CONFLICT", last, f"the decision {what} {symbol}")
+    changes = [action for action in decision.actions if action.type in _CHANGES]
+    for target, count in Counter(action.target_order_id for action in changes).items():
+        if count > 1:
+            last = max(action.index for action in changes if action.target_order_id == target)
+            yield Reason("CHECKER_CONFLICT", last, f"the decision changes order {target} twice")
+    placed = {action.index for action in orders}
+    for action in orders:
+        if action.depends_on is not None and action.depends_on not in placed:
+            yield Reason(
+                "CHECKER_UNKNOWN_REF",
+                action.index,
+                f"action {action.depends_on}, which must fill first, is no order",
+            )

@@ -248,3 +248,10 @@ def _affordable(reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSc
     while qty < most and costs(qty + step) <= cash:
         qty += step
     return qty if qty >= least else 0
+
+
+def filled_when_seen(observation: Observation, order: Order) -> int:
+    """Return how much of `order` had filled when the observation was made; 0 if it shows none."""
+    shown = {str(one["order_id"]): one for one in observation.values["open_orders"]}
+    found = shown.get(str(order.order_id))
+    return 0 if found is None else int(found["filled_qty"])

@@ -19,6 +19,7 @@ from caopan.domain.accounting.journal import Book, Transaction
 from caopan.domain.market.reference import Exchange
 from caopan.domain.orders.order import (
     Fill,
+    FillKey,
     Order,
     OrderStatus,
     moved,
@@ -46,14 +47,14 @@ def settle_reports(
     working: Mapping[str, Order],
     reports: Sequence[Report],
     *,
-    booked: AbstractSet[str],
+    booked: AbstractSet[FillKey],
     book: Book,
     fees: FeeSchedule,
 ) -> Settlement:
     """Return what `reports` mean for the `working` orders; `book` is left as it was.
 
-    `booked` holds the venue's fill ids that are already in the books. Reports on orders that are
-    not ours to work are left out.
+    `booked` holds the keys of fills that are already in the books. Reports on orders that are not
+    ours to work are left out.
 
     Raises:
         CorruptState: FILL_MISMATCH, ORDER_EDGE, ORDER_OVERFILL or SHARES_MISSING for a report that
@@ -67,9 +68,10 @@ def settle_reports(
         if order is None:
             continue
         if isinstance(report, FillReport):
-            if report.broker_fill_id in seen:
+            key = (report.trading_day, report.broker_fill_id, report.side)
+            if key in seen:
                 continue
-            seen.add(report.broker_fill_id)
+            seen.add(key)
             after = _book(outcome, ledger, order, report, fees)
         elif report.status in _ENDINGS and not order.is_terminal:
             after = moved(

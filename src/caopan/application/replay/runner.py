@@ -62,6 +62,7 @@ async def _play_day(pipeline: Pipeline, clock: ReplayClock, day: date) -> None:
         await pipeline.run_cycle(SLOT, day)
     clock.set(at_shanghai(day, SETTLE_AT))
     await pipeline.settle()
+    await pipeline.reconcile("close")
 
 
 async def _stand_where_left(pipeline: Pipeline, clock: ReplayClock) -> None:

@@ -26,8 +26,8 @@ class ActionType(StrEnum):
     NO_OP = "no_op"
 
 
-SUPPORTED_ACTIONS = frozenset({ActionType.PLACE_ORDER, ActionType.NO_OP})
-"""set_target and order changes need planning and the full execution controller."""
+SUPPORTED_ACTIONS = frozenset(ActionType) - {ActionType.SET_TARGET}
+"""set_target needs planning, which does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,8 @@ class Decision:
     made_at: datetime
     valid_until: datetime
     notes: str = ""
+    is_exit: bool = False
+    """True where a person or code leaves positions: its sales are not held back by churn limits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from uuid import UUID
 from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.kernel.errors import CorruptState
 
-
 __all__ = [
     "EDGES",
     "MAY_BE_AT_VENUE",
     "NEVER_FILLED",
     "TERMINAL",
     "Fill",
+    "FillKey",
     "Order",
     "OrderStatus",
     "OrderType",
@@ -161,9 +161,13 @@ class Order:
         return self.status in TERMINAL
 
 
+FillKey = tuple[date, str, Side]
+"""What makes a fill one and the same within one account at one venue: day, the venue's id, side."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One execution of an order, unique by the venue's own id. Price and fees in units."""
+    """One execution of an order, unique by `key`. Price and fees in units."""
 
     fill_id: UUID
     order_id: UUID
@@ -180,6 +184,11 @@ class Fill:
     transfer_fee: int
     other_fees: int
     filled_at: datetime
+
+    @property
+    def key(self) -> FillKey:
+        """Return what the venue knows the fill by."""
+        return (self.trading_day, self.broker_fill_id, self.side)
 
     @property
     def fees(self) -> int:

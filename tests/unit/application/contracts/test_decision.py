@@ -214,7 +214,7 @@ def test_a_market_order_carries_no_price():
     del reply["actions"][0]["price"]
     action = parse(json.dumps(reply))[0].actions[0]
     assert action.price is None
-    assert action.order_type is None
+    assert action.order_type is OrderType.MARKET_BEST5_CANCEL
 
 
 @pytest.mark.parametrize("confidence", ["NaN", "Infinity", "-Infinity", '"nan"', '"inf"'])
