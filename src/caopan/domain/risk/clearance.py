@@ -1,8 +1,9 @@
 """The gate's written permission, without which no order leaves.
 
-Owns Clearance and its mint. Must never be built elsewhere: the constructor refuses callers that
-do not hold this module's seal, a clearance can be neither changed, copied nor pickled, and the hand
-compares the hash before it sends.
+Owns Clearance, its mint and the register of the spent ones. Must never be built elsewhere: the
+constructor refuses callers that do not hold this module's seal, a clearance can be neither changed,
+copied nor pickled, the hand compares the hash before it sends, and the process that holds the
+broker takes each clearance once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from caopan.kernel.canonical import content_hash
 from caopan.kernel.errors import Denied
 from caopan.kernel.money import yuan
 
+MISMATCH = "CLEARANCE_MISMATCH"
+SPENT = "CLEARANCE_SPENT"
 _SEAL = object()
+_MANY = 10_000
+"""Used clearances kept before the expired ones are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,13 @@ def order_hash(order: Order) -> str:
     )
 
 
-def mint(order: Order, policy_version: str) -> Clearance:
-    """Return the clearance of an order that the gate has just passed."""
-    return Clearance(order.clearance_id, order_hash(order), policy_version, order.not_after, _SEAL)
+def mint(order: Order, policy_version: str, expires_at: datetime | None = None) -> Clearance:
+    """Return the clearance of an order that the gate has just passed.
+
+    It ends with the order, or at `expires_at` where that is earlier.
+    """
+    ends = order.not_after if expires_at is None else min(order.not_after, expires_at)
+    return Clearance(order.clearance_id, order_hash(order), policy_version, ends, _SEAL)
 
 
 def verify(clearance: Clearance, order: Order, now: datetime) -> None:
@@ -69,10 +78,37 @@ def verify(clearance: Clearance, order: Order, now: datetime) -> None:
             RISK_EXPIRED if its time is over.
     """
     if clearance.order_hash != order_hash(order) or clearance.clearance_id != order.clearance_id:
-        raise Denied(
-            "CLEARANCE_MISMATCH", f"order {order.client_order_id} is not the one that was cleared"
-        )
+        raise Denied(MISMATCH, f"order {order.client_order_id} is not the one that was cleared")
     if now > clearance.expires_at:
         raise Denied(
             "RISK_EXPIRED", f"the clearance of {order.client_order_id} ended {clearance.expires_at}"
         )
+
+
+class SpentClearances:
+    """The clearances one process has used. One instance stands before each broker connection.
+
+    A clearance cannot cross a process border, so the register of the process that holds the broker
+    sees every use there is. What has expired is forgotten: it is refused for that alone.
+    """
+
+    __slots__ = ("_used",)
+
+    def __init__(self) -> None:
+        self._used: dict[UUID, tuple[datetime]] = {}
+
+    def spend(self, clearance: Clearance, order: Order, now: datetime) -> None:
+        """Use `clearance` for `order`, once.
+
+        Raises:
+            Denied: as `verify`; CLEARANCE_SPENT if it, or another one of its id, was used before.
+        """
+        verify(clearance, order, now)
+        mine = (clearance.expires_at,)
+        # One step, so that of two callers at once only one finds its own mark.
+        if self._used.setdefault(clearance.clearance_id, mine) is not mine:
+            raise Denied(SPENT, f"the clearance of {order.client_order_id} was used before")
+        if len(self._used) > _MANY:
+            over = [one for one, (ends,) in list(self._used.items()) if ends < now]
+            for one in over:
+                self._used.pop(one, None)

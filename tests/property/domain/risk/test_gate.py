@@ -1,340 +1,143 @@
-"""The gate against a naive one, and what must hold of it whatever it is asked.
-
-Questions are drawn with a seeded generator from values that lie on and beside every edge: twenty
-thousand a run, which hypothesis would take minutes for.
-"""
+"""What must hold of any gate, whatever it is asked."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import fields, replace
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time
 from fractions import Fraction
-from random import Random
 from typing import Any
 
 import pytest
 
-from caopan.domain.market.phases import Phase
-from caopan.domain.market.reference import Board, Reference, TradingStatus
-from caopan.domain.orders.order import Side
+from caopan.domain.decision.shapes import Reason
+from caopan.domain.orders.order import OrderType, Side
 from caopan.domain.risk import gate
-from caopan.domain.risk.gate import judge_order, reserve
-from caopan.domain.risk.policy import RiskPolicy
-from caopan.domain.risk.question import Question, Quote
-from caopan.domain.risk.rulebook import RULEBOOK
-from caopan.kernel.clock import at_shanghai
-from caopan.kernel.money import units
-from caopan.testing.samples import (
-    DAY,
-    NOW,
-    sample_proposal,
-    sample_reference,
-    sample_standing,
+from caopan.domain.risk.correction import suggest
+from caopan.domain.risk.gate import (
+    Resting,
+    copied,
+    judge_cancel,
+    judge_modify,
+    judge_order,
+    release,
+    reserve,
 )
+from caopan.domain.risk.kill_switch import Posture
+from caopan.domain.risk.policy import PostureSlot, RiskPolicy
+from caopan.domain.risk.question import Quote, Rule
+from caopan.domain.risk.rulebook import RULEBOOK
+from caopan.kernel.money import units
+from caopan.testing.samples import NOW
 
-MINE, OTHER, THIRD = "600001.SH", "600002.SH", "688001.SH"
-MIDNIGHT = at_shanghai(DAY, time())
-CODES = {code for rule in RULEBOOK for code in rule.codes}
-
-
-def seeded(seed: int) -> Random:
-    return Random(seed)  # noqa: S311 - test data, not a secret
-
-
-def mostly(chance: Random, usual: Any, *others: Any) -> Any:
-    """Return the usual value most of the time, so that orders pass now and then."""
-    return usual if chance.random() < 0.85 else chance.choice(others)
+MINE, OTHER, STAR = "600001.SH", "600002.SH", "688001.SH"
 
 
-def draw_policy(chance: Random) -> RiskPolicy:
-    return RiskPolicy(
-        single_order_cap=mostly(chance, units(200_000), units(10_000), units("9999.99"), 0),
-        min_order_value=mostly(chance, units(2_000), units(10_000), units("10000.01"), 0),
-        symbol_nav_cap=mostly(chance, Fraction(12, 100), Fraction(7, 100), Fraction(0)),
-        gross_cap=mostly(chance, Fraction(95, 100), Fraction(1, 100), Fraction(7, 100)),
-        max_positions=mostly(chance, 15, 0, 1, 2),
-        max_open_orders=mostly(chance, 40, 0, 1, 3),
-        orders_per_day=mostly(chance, 200, 0, 1, 5),
-        max_drift_bps=mostly(chance, 150, 0, 99, 100, 1_000),
-        daily_loss_halt_pct=mostly(chance, Fraction(5, 100), Fraction(0), Fraction(1, 10)),
-        max_drawdown_halt_pct=mostly(chance, Fraction(25, 100), Fraction(0), Fraction(1, 10)),
-        max_quote_age_ms=mostly(chance, 3_000, 0, 1_000),
-        allow_st=chance.random() < 0.2,
-        new_listing_days_refused=mostly(chance, 20, 0, 5),
-        allow_limit_up_buy=chance.random() < 0.2,
-        exit_plan_required=chance.random() < 0.8,
-        blacklist=mostly(chance, frozenset(), frozenset({MINE}), frozenset({OTHER})),
-        whitelist=mostly(chance, frozenset(), frozenset({MINE}), frozenset({OTHER})),
-    )
+def less(value: Any, c: Any) -> Any:
+    if value is None:
+        return c.choice([0, 1, units(10_000)])
+    return value - c.choice([1, 100, value]) if value > 100 else c.choice([max(0, value - 1), 0])
 
 
-def draw_reference(chance: Random, symbol: str) -> Any:
-    if chance.random() < 0.03:
-        return None
-    star = symbol == THIRD
-    return sample_reference(
-        symbol,
-        board=Board.STAR if star else Board.MAIN,
-        limit_up=mostly(chance, units(11), None, units("10.10")),
-        limit_down=mostly(chance, units(9), None, units("9.90")),
-        limits_known=chance.random() > 0.03,
-        tick_size=mostly(chance, 100, 10, 500),
-        min_buy_qty=200 if star else 100,
-        qty_step=1 if star else 100,
-        max_limit_qty=mostly(chance, 1_000_000, 1_000, 999),
-        trading_status=mostly(chance, TradingStatus.NORMAL, *TradingStatus),
-        is_st=chance.random() < 0.05,
-        listing_day_index=mostly(chance, None, 1, 5, 20, 21, 400),
-        problems=mostly(chance, (), ("DATA_RULES_MISMATCH",)),
-    )
+def smaller(value: Any, c: Any) -> Any:
+    if value is None:
+        return c.choice([Fraction(0), Fraction(1, 100), Fraction(1, 2)])
+    return value * c.choice([Fraction(0), Fraction(1, 2), Fraction(99, 100)])
 
 
-def draw_standing(chance: Random) -> Any:
-    held = {MINE: chance.choice([0, 50, 150, 1_000, 6_000]), OTHER: 100, THIRD: 250}
-    sellable = {s: max(0, q - chance.choice([0, 0, 0, 100, 230])) for s, q in held.items()}
-    return sample_standing(
-        nav=mostly(chance, units(1_000_000), units(949_999), units(100_000), 0),
-        nav_peak=mostly(chance, units(1_000_000), units(2_000_000)),
-        cash_free=mostly(chance, units(500_000), 0, units(10_000), units("10000.01")),
-        held=held,
-        sellable=sellable,
-        exposure={
-            MINE: chance.choice([0, units(60_000), units(110_000)]),
-            OTHER: mostly(chance, units(1_000), 0, units(880_000), units(940_000)),
-        },
-        open_orders=mostly(chance, 0, 2, 3, 39, 40),
-        orders_today=mostly(chance, 0, 4, 5, 199, 200),
-        working=mostly(chance, set(), {(MINE, Side.BUY)}, {(MINE, Side.SELL)}, {(OTHER, Side.BUY)}),
-    )
+def more(value: Any, c: Any) -> Any:
+    return (value or 0) + c.choice([1, 3, 400, units(8_000)])
 
-
-def draw(chance: Random) -> Question:
-    """Return a random question near the edges of every rule."""
-    symbol = chance.choice([MINE, MINE, OTHER, THIRD])
-    side = chance.choice(list(Side))
-    price = mostly(chance, units(10), units("10.10"), units("9.90"), units(11), units(9), 0)
-    price += mostly(chance, 0, 100, -100, 50, 1)
-    quantities = (0, -100, 50, 99, 100, 150, 199, 200, 201, 999, 1_001, 5_000, 11_000, 1_000_100)
-    qty = mostly(chance, 1_000, *quantities)
-    value = price * qty
-    cost = value + units(5) if side is Side.BUY else 0
-    phase = mostly(chance, Phase.OPEN_AUCTION, *Phase)
-    age = mostly(chance, 0, 1, 1_000, 3_000, 3_001, -1)
-    as_of = chance.choice([MIDNIGHT, NOW - timedelta(milliseconds=age)])
-    as_of = mostly(chance, as_of, MIDNIGHT - timedelta(milliseconds=1))
-    quote = Quote(mostly(chance, units(10), units("9.99"), 0), as_of)
-    return Question(
-        order=sample_proposal(
-            symbol=symbol, side=side, price=price, qty=qty, has_exit_plan=chance.random() < 0.9
-        ),
-        reference=draw_reference(chance, symbol),
-        quote=mostly(chance, quote, None),
-        standing=draw_standing(chance),
-        policy=draw_policy(chance),
-        phase=phase,
-        may_place=chance.random() > 0.05,
-        trading_day=mostly(chance, DAY, date(2023, 5, 31)),
-        now=NOW,
-        valid_until=NOW + timedelta(milliseconds=mostly(chance, 60_000, 0, -1)),
-        cost_bound=cost,
-    )
-
-
-# ------------------------------------------------------------------ the same rules, written plainly
-
-BEFORE_FIRST_TRADE = {"pre_open", "open_auction", "open_auction_no_cancel", "auction_gap"}
-
-
-def naive_market(q: Question) -> set[str]:
-    """What the exchange says."""
-    o, r, found = q.order, q.reference, set[str]()
-    if q.now > q.valid_until:
-        found.add("RISK_EXPIRED")
-    if r is None or r.problems or not r.limits_known:
-        found.add("RISK_RULES_UNKNOWN")
-    if not q.may_place:
-        found.add("RISK_SESSION")
-    if o.price <= 0:
-        found.add("RISK_ORDER_TYPE")
-    return found if r is None else found | naive_reference(q, r)
-
-
-def naive_reference(q: Question, r: Reference) -> set[str]:
-    """What the exchange's rules for this security say."""
-    o, found = q.order, set[str]()
-    if r.trading_status in {"suspended", "delisted"}:
-        found.add("RISK_SUSPENDED")
-    if Fraction(o.price, r.tick_size).denominator != 1:
-        found.add("RISK_TICK")
-    too_high = r.limit_up is not None and o.price > r.limit_up
-    too_low = r.limit_down is not None and o.price < r.limit_down
-    queue = o.side == "buy" and o.price == r.limit_up and not q.policy.allow_limit_up_buy
-    if too_high or too_low or queue:
-        found.add("RISK_PRICE_BAND")
-    if o.qty > r.max_limit_qty:
-        found.add("RISK_MAX_ORDER_QTY")
-    elif o.qty <= 0 or not quantity_is_whole(q, r):
-        found.add("RISK_LOT_SIZE")
-    return found
-
-
-def quantity_is_whole(q: Question, r: Reference) -> bool:
-    o = q.order
-    if o.side == "buy":
-        return o.qty in range(r.min_buy_qty, o.qty + 1, r.qty_step)
-    mine = q.standing.sellable.get(o.symbol, 0)
-    if mine < r.min_buy_qty:
-        return o.qty >= mine
-    if r.qty_step == 1:
-        return o.qty >= r.min_buy_qty
-    # The odd lot goes whole, alone or on top of whole lots.
-    return o.qty % 100 == 0 or o.qty % 100 == mine % 100
-
-
-def naive_account(q: Question) -> set[str]:
-    """What the account can bear."""
-    o, s, found = q.order, q.standing, set[str]()
-    if o.side == "sell" and o.qty > s.sellable.get(o.symbol, 0):
-        enough_held = s.held.get(o.symbol, 0) >= o.qty
-        found.add("RISK_TPLUS1" if enough_held else "RISK_NO_POSITION")
-    if o.side == "buy" and q.cost_bound > s.cash_free:
-        found.add("RISK_INSUFFICIENT_CASH")
-    if (o.symbol, o.side) in s.working:
-        found.add("RISK_DUPLICATE")
-    elif any(symbol == o.symbol for symbol, _ in s.working):
-        found.add("RISK_SELF_TRADE")
-    return found
-
-
-def naive_policy(q: Question) -> set[str]:
-    """What the account's owner allows."""
-    o, s, p, found = q.order, q.standing, q.policy, set[str]()
-    if o.value > p.single_order_cap:
-        found.add("RISK_ORDER_CAP")
-    if s.orders_today + 1 > p.orders_per_day or s.open_orders + 1 > p.max_open_orders:
-        found.add("RISK_ORDER_RATE")
-    return found if o.side == "sell" else found | naive_buying(q) | naive_taste(q)
-
-
-def naive_buying(q: Question) -> set[str]:
-    """How much may be bought."""
-    o, s, p, found = q.order, q.standing, q.policy, set[str]()
-    if o.value < p.min_order_value and o.value <= p.single_order_cap:
-        found.add("RISK_MIN_ORDER")
-    mine = s.exposure.get(o.symbol, 0)
-    positions = sum(value > 0 for value in s.exposure.values())
-    if Fraction(mine + o.value) > s.nav * p.symbol_nav_cap:
-        found.add("RISK_POSITION_CAP")
-    if mine <= 0 and positions + 1 > p.max_positions:
-        found.add("RISK_POSITION_CAP")
-    if Fraction(sum(s.exposure.values()) + o.value) > s.nav * p.gross_cap:
-        found.add("RISK_GROSS_CAP")
-    kept_today = s.nav >= s.nav_day_open * (1 - p.daily_loss_halt_pct)
-    kept_since_peak = s.nav >= s.nav_peak * (1 - p.max_drawdown_halt_pct)
-    if not (kept_today and kept_since_peak):
-        found.add("RISK_LOSS_HALT")
-    return found
-
-
-def naive_taste(q: Question) -> set[str]:
-    """What may be bought at all."""
-    o, p, r, found = q.order, q.policy, q.reference, set[str]()
-    if o.symbol in p.blacklist or (p.whitelist and o.symbol not in p.whitelist):
-        found.add("RISK_BLACKLIST")
-    if r is not None and not p.allow_st and (r.is_st or r.trading_status == "delisting_period"):
-        found.add("RISK_ST")
-    listed_for = r.listing_day_index if r is not None else None
-    if listed_for is not None and listed_for <= p.new_listing_days_refused:
-        found.add("RISK_NEW_LISTING")
-    if p.exit_plan_required and not o.has_exit_plan:
-        found.add("RISK_NO_EXIT_PLAN")
-    return found
-
-
-def naive_price(q: Question) -> set[str]:
-    """What the quote says."""
-    o, quote, found = q.order, q.quote, set[str]()
-    if quote is None or quote.price <= 0:
-        return {"RISK_STALE_PRICE"}
-    age = q.now - quote.as_of
-    shanghai_day = (quote.as_of.replace(tzinfo=None) + timedelta(hours=8)).date()
-    if q.phase in BEFORE_FIRST_TRADE:
-        fresh = shanghai_day == q.trading_day
-    else:
-        fresh = age <= timedelta(milliseconds=q.policy.max_quote_age_ms)
-    if not fresh or age < timedelta(0):
-        found.add("RISK_STALE_PRICE")
-    worse = Fraction(o.price, quote.price) - 1
-    if (worse if o.side == "buy" else -worse) > Fraction(q.policy.max_drift_bps, 10_000):
-        found.add("RISK_DRIFT")
-    return found
-
-
-def naive_gate(q: Question) -> set[str]:
-    return naive_market(q) | naive_account(q) | naive_policy(q) | naive_price(q)
-
-
-def test_the_gate_agrees_with_a_naive_one():
-    chance, met, passed = seeded(20230601), Counter[str](), 0
-    for number in range(20_000):
-        question = draw(chance)
-        found = [reason.code for reason in judge_order(question).reasons]
-        expected = naive_gate(question)
-        assert sorted(found) == sorted(expected), (number, question)
-        met.update(expected)
-        passed += not expected
-    # The agreement is worth something only if every refusal and many passes were met.
-    assert set(met) == CODES
-    assert min(met.values()) >= 50, met
-    assert passed >= 200
-
-
-# ------------------------------------------------------------------ what must hold of any gate
 
 TIGHTER: dict[str, Any] = {
-    "single_order_cap": lambda v, c: v - c.choice([1, 100, v]),
-    "min_order_value": lambda v, c: v + c.choice([1, units(8_000)]),
-    "symbol_nav_cap": lambda v, c: v * c.choice([Fraction(1, 2), Fraction(99, 100)]),
-    "gross_cap": lambda v, c: v * c.choice([Fraction(1, 2), Fraction(99, 100)]),
-    "max_positions": lambda v, c: max(0, v - c.choice([1, 14])),
-    "max_open_orders": lambda v, c: max(0, v - c.choice([1, 39])),
-    "orders_per_day": lambda v, c: max(0, v - c.choice([1, 199])),
-    "max_drift_bps": lambda v, c: max(0, v - c.choice([1, 100])),
-    "daily_loss_halt_pct": lambda v, c: v * c.choice([Fraction(1, 2), 0]),
-    "max_drawdown_halt_pct": lambda v, c: v * c.choice([Fraction(1, 2), 0]),
-    "max_quote_age_ms": lambda v, c: max(0, v - c.choice([1, 2_999])),
+    "single_order_cap": less,
+    "min_order_value": more,
+    "symbol_nav_cap": smaller,
+    "gross_cap": smaller,
+    "max_positions": less,
+    "max_open_orders": less,
+    "orders_per_day": less,
+    "max_drift_bps": less,
+    "daily_loss_halt_pct": smaller,
+    "max_drawdown_halt_pct": smaller,
+    "max_quote_age_ms": less,
     "allow_st": lambda _v, _c: False,
-    "new_listing_days_refused": lambda v, c: v + c.choice([1, 380]),
+    "new_listing_days_refused": more,
     "allow_limit_up_buy": lambda _v, _c: False,
     "exit_plan_required": lambda _v, _c: True,
-    "blacklist": lambda v, c: v | {c.choice([MINE, OTHER, THIRD])},
-    # Empty means "every symbol", so a whitelist tightens by coming to be.
-    "whitelist": lambda v, c: v or frozenset({c.choice([MINE, OTHER]), THIRD}),
+    "blacklist": lambda v, c: v | {c.choice([MINE, OTHER, STAR])},
+    # None is every symbol, so a whitelist tightens by coming to be, and by losing symbols.
+    "whitelist": lambda v, c: (
+        frozenset({c.choice([MINE, OTHER]), STAR}) if v is None else v - {MINE}
+    ),
+    "price_collar_pct": smaller,
+    "daily_net_buy_cap": less,
+    "daily_turnover_cap": less,
+    "industry_nav_cap": smaller,
+    "participation_cap_pct": smaller,
+    "vol_impact_cap_bps": less,
+    "orders_per_second": less,
+    "cancel_ratio": smaller,
+    "cancel_ratio_from": lambda v, _c: max(0, v - 10),
+    "max_new_positions_per_day": less,
+    "min_holding_days": more,
+    "reentry_cooldown_days": more,
+    "max_round_trip_cost_bps": less,
+    "loss_streak_pause": less,
+    "max_account_age_ms": less,
+    "posture_mode": lambda v, _c: Posture.CAUTIOUS if v is Posture.NORMAL else Posture.FLAT_ONLY,
+    "posture_schedule": lambda v, c: (
+        *v,
+        PostureSlot(time(9), time(10), c.choice([Posture.CAUTIOUS, Posture.FLAT_ONLY])),
+    ),
 }
 
 
+def codes(question: Any) -> set[str]:
+    return {reason.code for reason in judge_order(question).reasons}
+
+
 def test_every_limit_has_a_tighter_form():
-    assert set(TIGHTER) == {limit.name for limit in fields(RiskPolicy)}
+    # all_or_none only ever adds refusals (test_naive_gate).
+    assert set(TIGHTER) | {"all_or_none"} == {limit.name for limit in fields(RiskPolicy)}
 
 
-def test_tightening_never_admits_what_was_refused():
+def test_tightening_never_admits_what_was_refused(seeded, draw):
     chance, tightened = seeded(7), Counter[str]()
-    for _ in range(1_200):
+    for number in range(2_000):
+        chance.usual_share = 0.99 if number % 2 else 0.95
         question = draw(chance)
-        before = {reason.code for reason in judge_order(question).reasons}
+        before = codes(question)
         for name, tighten in TIGHTER.items():
             value = tighten(getattr(question.policy, name), chance)
             stricter = replace(question, policy=replace(question.policy, **{name: value}))
-            after = {reason.code for reason in judge_order(stricter).reasons}
+            after = codes(stricter)
+            assert not (before and not after), (name, question)
             # A lower cap may be named in place of a least value, but never nothing.
-            assert before - {"RISK_MIN_ORDER"} <= after
-            assert not (before and not after)
+            assert before - {"RISK_MIN_ORDER"} <= after, (name, question)
             tightened[name] += after != before
     assert all(tightened[name] for name in TIGHTER), tightened
 
 
-def test_every_reason_is_named_whatever_the_order_of_rules(monkeypatch):
+def test_adding_a_rule_never_admits(seeded, draw, monkeypatch):
+    chance = seeded(5)
+
+    def fussy(question):
+        odd = question.order.qty % 3
+        return Reason("RISK_FUSSY", question.order.action_index, "odd") if odd else None
+
+    for _ in range(500):
+        question = draw(chance)
+        before = judge_order(question).reasons
+        rule = Rule(("RISK_FUSSY",), exchange=False, source="x", zh="x", en="x", judge=fussy)
+        at = chance.randrange(len(RULEBOOK))
+        monkeypatch.setattr(gate, "RULEBOOK", (*RULEBOOK[:at], rule, *RULEBOOK[at:]))
+        after = judge_order(question).reasons
+        monkeypatch.setattr(gate, "RULEBOOK", RULEBOOK)
+        assert [reason for reason in after if reason.code != "RISK_FUSSY"] == list(before)
+
+
+def test_every_reason_is_named_whatever_the_order_of_rules(seeded, draw, monkeypatch):
     chance = seeded(11)
     for _ in range(500):
         question = draw(chance)
@@ -344,8 +147,6 @@ def test_every_reason_is_named_whatever_the_order_of_rules(monkeypatch):
         monkeypatch.setattr(gate, "RULEBOOK", tuple(shuffled))
         assert sorted(judge_order(question).reasons, key=str) == sorted(found, key=str)
         monkeypatch.setattr(gate, "RULEBOOK", RULEBOOK)
-        alone = [rule.judge(question) for rule in RULEBOOK]
-        assert [reason for reason in alone if reason is not None] == list(found)
 
 
 @pytest.mark.parametrize(
@@ -358,36 +159,63 @@ def test_every_reason_is_named_whatever_the_order_of_rules(monkeypatch):
         ({"valid_until": datetime.min.replace(tzinfo=NOW.tzinfo)}, "RISK_EXPIRED"),
     ],
 )
-def test_what_is_missing_always_refuses(missing, code):
+def test_what_is_missing_always_refuses(seeded, draw, missing, code):
     chance = seeded(13)
     for _ in range(500):
-        verdict = judge_order(replace(draw(chance), **missing))
-        assert code in {reason.code for reason in verdict.reasons}
+        assert code in codes(replace(draw(chance), **missing))
 
 
-def test_judging_changes_nothing():
+@pytest.mark.parametrize(
+    ("limit", "value", "inputs"),
+    [
+        ("daily_net_buy_cap", 10**15, {"bought_value", "sold_value"}),
+        ("daily_turnover_cap", 10**15, {"bought_value", "sold_value"}),
+        ("industry_nav_cap", Fraction(1), {"industries"}),
+        ("participation_cap_pct", Fraction(1), {"ordered_today"}),
+        ("orders_per_second", 30, {"requests_last_second"}),
+        ("cancel_ratio", Fraction(1), {"cancels_today"}),
+        ("max_new_positions_per_day", 10_000, {"opened_today"}),
+        ("reentry_cooldown_days", 1, {"exited_on"}),
+        ("loss_streak_pause", 1_000, {"loss_streak"}),
+    ],
+)
+def test_a_limit_that_is_set_refuses_where_its_input_is_missing(seeded, draw, limit, value, inputs):
+    chance = seeded(29)
+    asked = 0
+    for _ in range(300):
+        question = draw(chance)
+        order = replace(question.order, side=Side.BUY, symbol="300001.SZ", is_exit=False)
+        policy = replace(question.policy, **{limit: value})
+        for name in inputs:
+            standing = replace(question.standing, exposure={}, held={}, **{name: None})
+            blind = replace(question, order=order, policy=policy, standing=standing)
+            named = [r for r in judge_order(blind).reasons if "is not known" in r.detail]
+            asked += any(limit in reason.detail for reason in named)
+    # Where another limit of the same rule speaks first, it speaks for all.
+    assert asked > 200
+
+
+def test_judging_changes_nothing(seeded, draw):
     chance = seeded(17)
     for _ in range(200):
         question = draw(chance)
         before = repr(question)
-        judge_order(question)
+        verdict = judge_order(question)
+        suggest(question, verdict)
+        target = Resting("a", "mine", question.order.symbol, question.order.side, 100_000, 100)
+        judge_modify(question, target, account_id="mine")
         assert repr(question) == before
 
 
-def test_a_reservation_only_takes():
+def test_a_reservation_only_takes(seeded, draw):
     chance = seeded(19)
-    for _ in range(1_000):
+    passes = 0
+    for _ in range(1_500):
         question = draw(chance)
-        standing = question.standing
-        before = replace(
-            standing,
-            sellable=dict(standing.sellable),
-            exposure=dict(standing.exposure),
-            held=dict(standing.held),
-        )
+        standing, order = question.standing, question.order
+        before = copied(standing)
         passed = judge_order(question).passed
         reserve(standing, question)
-        order = question.order
         assert standing.open_orders == before.open_orders + 1
         assert standing.orders_today == before.orders_today + 1
         assert standing.held == before.held
@@ -399,29 +227,56 @@ def test_a_reservation_only_takes():
             assert standing.sellable == before.sellable | {mine: before.sellable[mine] - order.qty}
         else:
             assert standing.cash_free == before.cash_free - question.cost_bound
-            exposed = before.exposure.get(mine, 0) + order.value
+            exposed = before.exposure.get(mine, 0) + question.value
             assert standing.exposure == before.exposure | {mine: exposed}
             assert standing.sellable == before.sellable
         if passed:
-            assert standing.cash_free <= before.cash_free
-            assert standing.cash_free >= 0
+            passes += 1
+            assert 0 <= standing.cash_free <= before.cash_free
             assert all(standing.sellable[s] <= q for s, q in before.sellable.items())
             assert all(q >= 0 for q in standing.sellable.values())
             assert all(standing.exposure[s] >= v for s, v in before.exposure.items())
-        again = {reason.code for reason in judge_order(question).reasons}
-        assert "RISK_DUPLICATE" in again
+        assert "RISK_DUPLICATE" in codes(question)
+    assert passes >= 50
 
 
-def test_orders_judged_in_turn_never_spend_the_same_thing_twice():
+def test_what_is_released_is_what_was_reserved(seeded, draw):
+    chance = seeded(37)
+    for _ in range(500):
+        question = draw(chance)
+        if not judge_order(question).passed or question.order.order_type is not OrderType.LIMIT:
+            continue
+        order, standing = question.order, question.standing
+        before = copied(standing)
+        reserve(standing, question)
+        held = question.cost_bound
+        release(
+            standing,
+            Resting("a", "m", order.symbol, order.side, order.price, order.qty, held),
+        )
+        assert (standing.cash_free, standing.open_orders) == (before.cash_free, before.open_orders)
+        assert standing.working == before.working
+        assert standing.sellable == before.sellable
+        assert {s: v for s, v in standing.exposure.items() if v} == {
+            s: v for s, v in before.exposure.items() if v
+        }
+        # The order was sent and cancelled: both are counted.
+        assert standing.orders_today == before.orders_today + 1
+        if before.cancels_today is not None:
+            assert standing.cancels_today == before.cancels_today + 1
+
+
+def test_orders_judged_in_turn_never_spend_the_same_thing_twice(seeded, draw):
     chance = seeded(23)
     admitted_buys = 0
-    for _ in range(700):
+    for _ in range(1_000):
         first = draw(chance)
         standing, policy = first.standing, first.policy
         cash, sellable = standing.cash_free, dict(standing.sellable)
+        orders_today = standing.orders_today
         spent, sold = 0, Counter[str]()
         for _ in range(6):
-            question = replace(draw(chance), standing=standing, policy=policy)
+            question = draw(chance, standing, policy)
             if not judge_order(question).passed:
                 continue
             reserve(standing, question)
@@ -432,7 +287,52 @@ def test_orders_judged_in_turn_never_spend_the_same_thing_twice():
                 sold[question.order.symbol] += question.order.qty
         assert spent <= cash
         assert all(count <= sellable.get(symbol, 0) for symbol, count in sold.items())
-        assert standing.orders_today <= max(policy.orders_per_day, first.standing.orders_today)
+        assert standing.orders_today <= max(policy.orders_per_day, orders_today)
         if spent:
             assert standing.gross <= standing.nav * policy.gross_cap
     assert admitted_buys >= 50
+
+
+def test_a_cancel_is_never_blocked(seeded, draw):
+    chance = seeded(41)
+    target = Resting("a", "mine", MINE, Side.BUY, 100_000, 100)
+    for _ in range(100):
+        order = draw(chance).order
+        target = Resting("a", "mine", order.symbol, order.side, order.price, order.qty)
+        assert judge_cancel(target, account_id="mine", action_index=0).passed
+    assert not judge_cancel(None, account_id="mine", action_index=0).passed
+    assert not judge_cancel(target, account_id="yours", action_index=0).passed
+    foreign = replace(target, foreign=True)
+    assert not judge_cancel(foreign, account_id="mine", action_index=0).passed
+
+
+def test_what_is_suggested_would_pass_and_asks_for_no_more(seeded, draw):
+    chance, mended = seeded(31), Counter[str]()
+    chance.usual_share = 0.985
+    for _ in range(4_000):
+        question = draw(chance)
+        if question.costs is None:
+            continue
+        verdict = judge_order(question)
+        found = suggest(question, verdict)
+        if found is None:
+            continue
+        assert not verdict.passed
+        price = units(found["price"]) if "price" in found else question.order.price
+        assert 0 < found["qty"] <= question.order.qty
+        order = replace(question.order, qty=found["qty"], price=price)
+        tried = replace(question, order=order)
+        if order.side is Side.BUY:
+            bound = question.costs.of_buy(order.qty, tried.worst_price)
+            tried = replace(tried, cost_bound=bound)
+        assert judge_order(tried).passed, (question, found)
+        larger = found["qty"] + (question.reference.qty_step if question.reference else 1)
+        if price == question.order.price and larger < question.order.qty:
+            bigger = replace(order, qty=larger)
+            bound = question.costs.of_buy(larger, tried.worst_price)
+            bound = bound if order.side is Side.BUY else 0
+            assert not judge_order(replace(tried, order=bigger, cost_bound=bound)).passed
+        mended.update({reason.code for reason in verdict.reasons})
+    wanted = {"RISK_TICK", "RISK_PRICE_BAND", "RISK_DRIFT", "RISK_LOT_SIZE", "RISK_ORDER_CAP"}
+    wanted |= {"RISK_INSUFFICIENT_CASH", "RISK_POSITION_CAP", "RISK_TPLUS1", "RISK_MAX_ORDER_QTY"}
+    assert wanted <= set(mended), mended

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from importlib import import_module
 from pkgutil import iter_modules
 
 import pytest
 
 from caopan.domain.risk import rules
+from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.rulebook import RULEBOOK
 
 # contracts.md, "Neutral error codes": Risk.
@@ -58,7 +60,9 @@ CONTRACT = {
 EXCHANGE = {
     *("RISK_EXPIRED", "RISK_RULES_UNKNOWN", "RISK_SESSION", "RISK_SUSPENDED", "RISK_ORDER_TYPE"),
     *("RISK_TICK", "RISK_PRICE_BAND", "RISK_LOT_SIZE", "RISK_MAX_ORDER_QTY", "RISK_TPLUS1"),
-    *("RISK_NO_POSITION", "RISK_INSUFFICIENT_CASH"),
+    *("RISK_NO_POSITION", "RISK_INSUFFICIENT_CASH", "RISK_PRICE_CAGE", "RISK_ST"),
+    *("RISK_NOT_ENTITLED", "RISK_NOT_REPORTED", "RISK_OUTSIDE_SLEEVE", "RISK_SELF_TRADE"),
+    *("RISK_ORDER_RATE", "RISK_KILL_SWITCH"),
 }
 CODES = [code for rule in RULEBOOK for code in rule.codes]
 
@@ -71,12 +75,25 @@ def test_every_rule_file_is_in_the_book_once():
 
 
 def test_codes_are_of_the_contract_and_each_belongs_to_one_rule():
-    assert set(CODES) <= CONTRACT
-    assert len(CODES) == len(set(CODES))
+    assert set(CODES) == CONTRACT
+    # The policy adds to what the exchange says of prices and of risk-warning stocks.
+    twice = {code for code in CODES if CODES.count(code) > 1}
+    assert twice == {"RISK_PRICE_BAND", "RISK_ST"}
+    by_exchange = [code for rule in RULEBOOK if rule.exchange for code in rule.codes]
+    assert len(by_exchange) == len(set(by_exchange))
 
 
-def test_exchange_rules_are_flagged():
+def test_exchange_rules_are_flagged_and_no_policy_can_switch_them_off():
     assert {code for rule in RULEBOOK if rule.exchange for code in rule.codes} == EXCHANGE
+    for rule in RULEBOOK:
+        # Rates are the smaller of policy and exchange.
+        assert not rule.exchange or not rule.parameters or "RISK_ORDER_RATE" in rule.codes
+
+
+def test_every_part_of_the_policy_belongs_to_a_rule():
+    named = [name for rule in RULEBOOK for name in rule.parameters]
+    assert len(named) == len(set(named))
+    assert set(named) == {field.name for field in fields(RiskPolicy)} - {"all_or_none"}
 
 
 @pytest.mark.parametrize("rule", RULEBOOK, ids=lambda rule: rule.codes[0])

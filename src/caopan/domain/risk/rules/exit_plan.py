@@ -25,4 +25,5 @@ RULE = Rule(
     zh="开仓缺少退出计划",
     en="The opening has no exit plan",
     judge=judge,
+    parameters=("exit_plan_required",),
 )

@@ -1,24 +1,24 @@
 """RISK_BLACKLIST: symbols the policy forbids, or does not name where it names any.
 
-Sales are exempt: a forbidden symbol may always be left.
+An empty whitelist names none: nothing may be bought. Sales are exempt: a forbidden symbol may
+always be left.
 """
 
 from __future__ import annotations
 
 from caopan.domain.decision.shapes import Reason
-from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
 
 
 def judge(question: Question) -> Reason | None:
-    """Refuse buys of blacklisted symbols and of symbols outside a non-empty whitelist."""
-    order, policy = question.order, question.policy
-    if order.side is not Side.BUY:
+    """Refuse buys of blacklisted symbols and of symbols outside a whitelist."""
+    symbol, policy = question.order.symbol, question.policy
+    if not question.is_buy:
         return None
-    if order.symbol in policy.blacklist:
-        return question.no("RISK_BLACKLIST", f"{order.symbol} is on the blacklist")
-    if policy.whitelist and order.symbol not in policy.whitelist:
-        return question.no("RISK_BLACKLIST", f"{order.symbol} is not on the whitelist")
+    if symbol in policy.blacklist:
+        return question.no("RISK_BLACKLIST", f"{symbol} is on the blacklist")
+    if policy.whitelist is not None and symbol not in policy.whitelist:
+        return question.no("RISK_BLACKLIST", f"{symbol} is not on the whitelist")
     return None
 
 
@@ -29,4 +29,5 @@ RULE = Rule(
     zh="黑名单或不在白名单",
     en="Blacklisted, or not on the whitelist",
     judge=judge,
+    parameters=("blacklist", "whitelist"),
 )

@@ -5,33 +5,31 @@ Must never stop a sale.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from caopan.domain.decision.shapes import Reason
-from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
+from caopan.domain.risk.shares import exceeds
 
 
 def judge(question: Question) -> Reason | None:
     """Refuse buys while the account is past its loss limits."""
-    if question.order.side is not Side.BUY:
+    if not question.is_buy:
         return None
     standing, policy = question.standing, question.policy
-    lost = standing.nav_day_open - standing.nav
-    if lost > standing.nav_day_open * policy.daily_loss_halt_pct:
-        return question.no(
-            "RISK_LOSS_HALT",
-            f"today's loss is {lost / standing.nav_day_open:.2%}",
-            limit=f"{float(policy.daily_loss_halt_pct):.2%}",
-            actual=f"{lost / standing.nav_day_open:.2%}",
-        )
-    down = standing.nav_peak - standing.nav
-    if down > standing.nav_peak * policy.max_drawdown_halt_pct:
-        return question.no(
-            "RISK_LOSS_HALT",
-            f"the drawdown is {down / standing.nav_peak:.2%}",
-            limit=f"{float(policy.max_drawdown_halt_pct):.2%}",
-            actual=f"{down / standing.nav_peak:.2%}",
-        )
-    return None
+    return _beyond(
+        question, "today's loss", standing.nav_day_open, policy.daily_loss_halt_pct
+    ) or _beyond(question, "the drawdown", standing.nav_peak, policy.max_drawdown_halt_pct)
+
+
+def _beyond(question: Question, what: str, base: int, most: Fraction) -> Reason | None:
+    lost = base - question.standing.nav
+    if base > 0 and not exceeds(lost, most, base):
+        return None
+    actual = f"{lost / base:.2%}" if base > 0 else "no base"
+    return question.no(
+        "RISK_LOSS_HALT", f"{what} is {actual}", limit=f"{float(most):.2%}", actual=actual
+    )
 
 
 RULE = Rule(
@@ -41,4 +39,5 @@ RULE = Rule(
     zh="当日亏损或回撤触发停买",
     en="The day's loss or the drawdown has halted buying",
     judge=judge,
+    parameters=("daily_loss_halt_pct", "max_drawdown_halt_pct"),
 )

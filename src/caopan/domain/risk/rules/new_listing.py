@@ -33,4 +33,5 @@ RULE = Rule(
     zh="上市初期不买入",
     en="No buys in the first sessions after listing",
     judge=judge,
+    parameters=("new_listing_days_refused",),
 )

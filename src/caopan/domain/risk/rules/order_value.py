@@ -6,27 +6,26 @@ Sales are exempt from the minimum, so that a small rest can always be closed.
 from __future__ import annotations
 
 from caopan.domain.decision.shapes import Reason
-from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
 from caopan.kernel.money import yuan
 
 
 def judge(question: Question) -> Reason | None:
     """Refuse orders over the cap and buys under the minimum."""
-    order, policy = question.order, question.policy
-    if order.value > policy.single_order_cap:
+    value, policy = question.value, question.policy
+    if value > policy.single_order_cap:
         return question.no(
             "RISK_ORDER_CAP",
-            f"order value {yuan(order.value)} is over the cap",
+            f"order value {yuan(value)} is over the cap",
             limit=yuan(policy.single_order_cap),
-            actual=yuan(order.value),
+            actual=yuan(value),
         )
-    if order.side is Side.BUY and order.value < policy.min_order_value:
+    if question.is_buy and value < policy.min_order_value:
         return question.no(
             "RISK_MIN_ORDER",
-            f"order value {yuan(order.value)} is under the minimum",
+            f"order value {yuan(value)} is under the minimum",
             limit=yuan(policy.min_order_value),
-            actual=yuan(order.value),
+            actual=yuan(value),
         )
     return None
 
@@ -38,4 +37,5 @@ RULE = Rule(
     zh="单笔金额超出上限或低于下限",
     en="The order is over the cap or under the minimum value",
     judge=judge,
+    parameters=("single_order_cap", "min_order_value"),
 )

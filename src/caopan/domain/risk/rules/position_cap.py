@@ -6,27 +6,27 @@ Must never stop a sale.
 from __future__ import annotations
 
 from caopan.domain.decision.shapes import Reason
-from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
+from caopan.domain.risk.shares import exceeds
 from caopan.kernel.money import UNITS_PER_FEN, yuan
 
 
 def judge(question: Question) -> Reason | None:
     """Refuse buys that would make a position, or the number of positions, too large."""
-    order, standing, policy = question.order, question.standing, question.policy
-    if order.side is not Side.BUY:
+    if not question.is_buy:
         return None
-    after = standing.exposure.get(order.symbol, 0) + order.value
-    cap = standing.nav * policy.symbol_nav_cap
-    if after > cap:
+    symbol, standing, policy = question.order.symbol, question.standing, question.policy
+    after = standing.exposure.get(symbol, 0) + question.value
+    if exceeds(after, policy.symbol_nav_cap, standing.nav):
+        cap = int(standing.nav * policy.symbol_nav_cap)
         return question.no(
             "RISK_POSITION_CAP",
-            f"{order.symbol} would be over {float(policy.symbol_nav_cap):.1%} of NAV",
-            limit=yuan(int(cap) // UNITS_PER_FEN * UNITS_PER_FEN),
+            f"{symbol} would be over {float(policy.symbol_nav_cap):.1%} of NAV",
+            limit=yuan(cap // UNITS_PER_FEN * UNITS_PER_FEN),
             actual=yuan(after),
         )
-    opened = {symbol for symbol, value in standing.exposure.items() if value > 0}
-    if order.symbol not in opened and len(opened) >= policy.max_positions:
+    opened = [one for one, value in standing.exposure.items() if value > 0]
+    if symbol not in opened and len(opened) >= policy.max_positions:
         return question.no(
             "RISK_POSITION_CAP",
             f"{len(opened)} positions are open",
@@ -43,4 +43,5 @@ RULE = Rule(
     zh="超过单票占净值上限或持仓数上限",
     en="Over the symbol's share of NAV or the number of positions",
     judge=judge,
+    parameters=("symbol_nav_cap", "max_positions"),
 )

@@ -1,4 +1,4 @@
-"""RISK_LOT_SIZE, RISK_MAX_ORDER_QTY: quantities the board takes.
+"""RISK_LOT_SIZE, RISK_MAX_ORDER_QTY: quantities the board takes, by the type of the order.
 
 Must never trim a quantity.
 """
@@ -6,8 +6,8 @@ Must never trim a quantity.
 from __future__ import annotations
 
 from caopan.domain.decision.shapes import Reason
+from caopan.domain.market.phases import OrderKind
 from caopan.domain.market.quantity import check_quantity
-from caopan.domain.orders.order import Side
 from caopan.domain.risk.question import Question, Rule
 
 
@@ -16,8 +16,18 @@ def judge(question: Question) -> Reason | None:
     reference, order = question.reference, question.order
     if reference is None:
         return None
-    sellable = question.standing.sellable.get(order.symbol, 0)
-    found = check_quantity(reference, order.qty, selling=order.side is Side.SELL, sellable=sellable)
+    kind = order.order_type.kind
+    most = None
+    if kind is OrderKind.AFTER_HOURS_FIXED and question.terms and question.terms.quantity:
+        most = question.terms.quantity.largest(kind)
+    found = check_quantity(
+        reference,
+        order.qty,
+        selling=not question.is_buy,
+        sellable=question.standing.sellable.get(order.symbol, 0),
+        market_order=kind is OrderKind.MARKET,
+        most=most,
+    )
     if found is None:
         return None
     return question.no(found.code, found.detail, limit=found.limit, actual=order.qty)
@@ -26,7 +36,7 @@ def judge(question: Question) -> Reason | None:
 RULE = Rule(
     codes=("RISK_LOT_SIZE", "RISK_MAX_ORDER_QTY"),
     exchange=True,
-    source="SSE and SZSE Trading Rules and board rules, order quantity",
+    source="SSE, SZSE and BSE Trading Rules and board rules, order quantity",
     zh="数量不符合该板块的申报单位或上限",
     en="The quantity breaks the board's lot or size rule",
     judge=judge,

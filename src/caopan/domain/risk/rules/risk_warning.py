@@ -28,4 +28,5 @@ RULE = Rule(
     zh="策略不买入风险警示或退市整理股票",
     en="The policy does not buy risk-warning or delisting stocks",
     judge=judge,
+    parameters=("allow_st",),
 )

@@ -46,4 +46,5 @@ RULE = Rule(
     zh="行情过期",
     en="The price is stale",
     judge=judge,
+    parameters=("max_quote_age_ms",),
 )

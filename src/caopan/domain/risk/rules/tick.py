@@ -1,6 +1,6 @@
 """RISK_TICK: a price lies on the security's tick.
 
-Must never round a price into place.
+A market order without a protective price has none. Must never round a price into place.
 """
 
 from __future__ import annotations
