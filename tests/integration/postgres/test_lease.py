@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from caopan.adapters.postgres.store import PostgresStore
+from caopan.domain.orders.order import OrderStatus, moved
 from caopan.kernel.errors import Conflict
-from caopan.testing.store_samples import sample_draft
+from caopan.testing.store_samples import sample_draft, sample_order, sample_time
 
 HOLDER = """
 import asyncio, sys
@@ -57,16 +58,81 @@ async def test_a_holder_that_lost_its_lease_can_append_nothing_more(
 ):
     async with store.lease(run_id):
         await _append(store, run_id)
-        superuser.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks"
-            " WHERE locktype = 'advisory' AND classid = x'63616f70'::int"
-        )
+        break_lease(superuser)
         async with PostgresStore(clean_database) as successor, successor.lease(run_id):
             with pytest.raises(Conflict, match="RUN_FENCED"):
                 await _append(store, run_id)
             await _append(successor, run_id)
     async with store.begin(run_id) as uow:
         assert (await uow.ledger.head()).seq == 2
+
+
+async def test_a_stale_trader_cannot_mark_an_order_as_sending(
+    clean_database, store, run_id, superuser, owner
+):
+    """The commit before the wire is refused, so nothing of a former holder reaches a venue."""
+    order = sample_order()
+    sending = moved(order, OrderStatus.SENDING, sample_time())
+    async with store.lease(run_id):
+        async with store.begin(run_id) as uow:
+            await uow.orders.add([order])
+            await uow.commit()
+        break_lease(superuser)
+        async with PostgresStore(clean_database) as successor, successor.lease(run_id):
+            with pytest.raises(Conflict, match="RUN_FENCED"):
+                await _save(store, run_id, sending)
+            await _save(successor, run_id, moved(order, OrderStatus.CANCELED, sample_time()))
+    async with store.begin(run_id) as uow:
+        assert [one.status for one in await uow.orders.all()] == [OrderStatus.CANCELED]
+    # The token of the intent stays that of the lease it was written under.
+    assert owner.execute("SELECT fence FROM trade_order").fetchall() == [(1,)]
+
+
+async def test_a_successor_waits_for_a_commit_it_would_otherwise_overtake(
+    clean_database, store, run_id, superuser
+):
+    order = sample_order()
+    done: list[str] = []
+
+    async def take_over(successor: PostgresStore) -> None:
+        async with successor.lease(run_id):
+            done.append("taken over")
+
+    async with store.lease(run_id), PostgresStore(clean_database) as successor:
+        async with store.begin(run_id) as uow, asyncio.TaskGroup() as group:
+            await uow.orders.add([order])
+            assert not (await uow.journal.balances()).balances  # sends what is queued
+            break_lease(superuser)
+            group.create_task(take_over(successor))
+            for _ in range(1_000):
+                if superuser.execute(_WAITING).fetchall():
+                    break
+                await asyncio.sleep(0.01)
+            await uow.commit()
+            done.append("committed")
+        async with store.begin(run_id) as uow:
+            assert await uow.orders.all() == [order]
+    assert done == ["committed", "taken over"]
+
+
+_WAITING = (
+    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%ledger_head%'"
+)
+
+
+def break_lease(superuser) -> None:
+    """End the connection that holds a lease, as a broken network does."""
+    superuser.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks"
+        " WHERE locktype = 'advisory' AND classid = x'63616f70'::int"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+
+
+async def _save(store, run_id, order) -> None:
+    async with store.begin(run_id) as uow:
+        await uow.orders.save([order])
+        await uow.commit()
 
 
 async def _append(store, run_id) -> None:
