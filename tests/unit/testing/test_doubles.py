@@ -99,6 +99,7 @@ class Inner:
         (Fault.REQUEST_LOST, Unavailable, 0),
         (Fault.REQUEST_VANISHED, OutcomeUnknown, 0),
         (Fault.ANSWER_LOST, OutcomeUnknown, 1),
+        (Fault.REQUEST_DELAYED, OutcomeUnknown, 1),
         (Fault.CRASH_BEFORE, SimulatedCrash, 0),
         (Fault.CRASH_AFTER, SimulatedCrash, 1),
     ],
@@ -112,8 +113,8 @@ async def test_each_fault_loses_what_it_says(fault, error, reached):
     else:
         with pytest.raises(error):
             await broker.submit(order, mint(order, "p"))
-    assert len(inner.orders) == reached
     assert (await broker.find(order.client_order_id) is not None) == bool(reached)
+    assert len(inner.orders) == reached
     assert len(await broker.reports([order.client_order_id])) == 2 * reached
     # The plan is used up: the next submission goes through.
     other = sample_order(2)
@@ -121,8 +122,16 @@ async def test_each_fault_loses_what_it_says(fault, error, reached):
     assert broker.submissions == 2
 
 
+async def test_a_doubled_request_reaches_the_venue_twice():
+    inner, order = Inner(), sample_order()
+    broker = FaultyBroker(inner, [Fault.REQUEST_DOUBLED])
+    await broker.submit(order, mint(order, "p"))
+    await broker.find(order.client_order_id)
+    assert inner.orders == [order.client_order_id] * 2
+
+
 def test_every_fault_is_tried_above():
-    assert len(Fault) == 6
+    assert len(Fault) == 8
 
 
 async def test_a_scripted_model_answers_from_the_request():

@@ -1,0 +1,1 @@
+"""What counters say, in our words: one module a counter, `reading.py` for what they share."""

@@ -1,0 +1,1 @@
+"""A broker in a process of its own: messages, the server in front of it, the client behind."""
