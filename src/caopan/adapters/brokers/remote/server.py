@@ -69,7 +69,7 @@ class BrokerServer:
         self._token = token.get_secret_value().encode()
         self._follow = follow
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, asyncio.Task[object] | None] = {}
         self._one_at_a_time = asyncio.Lock()
         self._methods: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {
             "submit": self._submit,
@@ -104,11 +104,13 @@ class BrokerServer:
         """Close every connection."""
         if self._server is not None:
             self._server.close()
+        serving = [task for task in self._open.values() if task is not None]
         for writer in list(self._open):
             writer.close()
+        await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        self._open[writer] = asyncio.current_task()
         try:
             # A client that goes away ends its connection, not the server.
             with contextlib.suppress(OSError, EOFError, Malformed):
@@ -118,7 +120,7 @@ class BrokerServer:
                     request = await receive(reader)
                     await _send(writer, await self._answer(request))
         finally:
-            self._open.discard(writer)
+            self._open.pop(writer, None)
             writer.close()
 
     async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
