@@ -17,7 +17,7 @@ from caopan.domain.accounting.bookings import book_fill, deposit, freeze_buy, fr
 from caopan.domain.accounting.fees import Fees, order_fees, upper_bound
 from caopan.domain.accounting.journal import Book, fold
 from caopan.domain.market.reference import Exchange
-from caopan.domain.orders.order import Fill, Order, OrderStatus, Side, moved
+from caopan.domain.orders.order import Fill, FillKey, Order, OrderStatus, Side, moved
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units
 from caopan.testing.samples import DAY, NOW, sample_fees, sample_id, sample_order
@@ -135,7 +135,7 @@ def venue_story(draw, order: Order) -> list[Report]:
 
 def settle(day: Day, batches: Sequence[Sequence[Report]]) -> tuple[Book, Settlement]:
     """Feed the batches one after the other, each call on what the ones before left."""
-    book, orders, booked = day.book.copy(), day.working, set[str]()
+    book, orders, booked = day.book.copy(), day.working, set[FillKey]()
     whole = Settlement(dict(orders))
     for batch in batches:
         before = dict(book.balances)
@@ -147,7 +147,7 @@ def settle(day: Day, batches: Sequence[Sequence[Report]]) -> tuple[Book, Settlem
         for tag, order in result.changed.items():
             assert result.orders[tag] == order != orders[tag]
         orders = result.orders
-        booked |= {fill.broker_fill_id for fill in result.fills}
+        booked |= {fill.key for fill in result.fills}
         whole.fills += result.fills
         whole.transactions += result.transactions
         whole.changed |= result.changed
@@ -229,7 +229,7 @@ def test_however_the_reports_arrive_the_books_are_the_same(day, data):
 @given(days())
 def test_saying_everything_again_changes_nothing(day):
     book, result = settle(day, [day.flat])
-    booked = {fill.broker_fill_id for fill in result.fills}
+    booked = {fill.key for fill in result.fills}
     again = settle_reports(result.orders, day.flat, booked=booked, book=book, fees=FEES)
     assert (again.fills, again.transactions, again.changed) == ([], [], {})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from caopan.domain.accounting.bookings import book_fill, deposit, freeze_buy, fr
 from caopan.domain.accounting.journal import Book
 from caopan.domain.orders.order import Fill, Order, OrderStatus, Side, moved, with_fill
 from caopan.domain.risk.gate import judge_order
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.money import units
 from caopan.testing.samples import (
     DAY,
@@ -31,8 +33,8 @@ REFERENCES = {SYMBOL: sample_reference(), OTHER: sample_reference(OTHER)}
 PRICES = {SYMBOL: units(10), OTHER: units(20)}
 
 
-def book_fill_of(book: Book, number: int, symbol: str, day: date, qty: int, price: str) -> None:
-    fill = Fill(
+def fill_of(number: int, symbol: str, day: date, qty: int, price: str) -> Fill:
+    return Fill(
         fill_id=sample_id(100 + number),
         order_id=sample_id(200 + number),
         decision_id=sample_id(3),
@@ -49,6 +51,10 @@ def book_fill_of(book: Book, number: int, symbol: str, day: date, qty: int, pric
         other_fees=0,
         filled_at=NOW,
     )
+
+
+def book_fill_of(book: Book, number: int, symbol: str, day: date, qty: int, price: str) -> None:
+    fill = fill_of(number, symbol, day, qty, price)
     book.post(book_fill(sample_id(300 + number), fill, sample_order(symbol=symbol), book))
 
 
@@ -68,7 +74,7 @@ def account(*orders: Order) -> AccountCache:
 
 
 def standing(cache: AccountCache, **how: Any):
-    return cache.standing(REFERENCES, PRICES, DAY, **how)
+    return cache.standing(REFERENCES, PRICES, DAY, control=Control(), **how)
 
 
 def test_an_account_without_orders():
@@ -83,9 +89,11 @@ def test_an_account_without_orders():
 
 def test_where_shares_settle_at_once_all_are_sellable():
     references = {SYMBOL: sample_reference(t_plus_one=False)}
-    assert account().standing(references, PRICES, DAY).sellable == {SYMBOL: 1_200}
+    assert account().standing(references, PRICES, DAY, control=Control()).sellable == {
+        SYMBOL: 1_200
+    }
     # A share of which nothing is known today is taken for T+1.
-    assert account().standing({}, PRICES, DAY).sellable == {SYMBOL: 1_000}
+    assert account().standing({}, PRICES, DAY, control=Control()).sellable == {SYMBOL: 1_000}
 
 
 def test_a_working_buy_takes_cash_and_counts_as_exposure():
@@ -120,7 +128,8 @@ def test_a_working_sale_takes_its_shares_and_lowers_no_exposure():
 def test_an_order_judged_again_does_not_stand_in_its_own_way(side):
     order = sample_order(1, side=side, qty=400)
     cache = account(order)
-    cache.orders_by_day[DAY] = 1
+    cache.apply(orders=[order])
+    assert standing(cache).orders_today == 1
     # As read from the store again: equal, not the same object.
     twin = sample_order(1, side=side, qty=400)
     found = standing(cache, without=twin)
@@ -136,7 +145,7 @@ def test_an_order_judged_again_does_not_stand_in_its_own_way(side):
 
 
 def test_a_holding_without_a_price_keeps_its_cost_as_exposure():
-    found = account().standing(REFERENCES, {}, DAY)
+    found = account().standing(REFERENCES, {}, DAY, control=Control())
     assert found.exposure == {SYMBOL: units(11_000)}
 
 
@@ -155,13 +164,67 @@ def test_finished_orders_leave_the_image_and_their_fills_stay_known():
     cache = account(sample_order(1))
     cache.apply(orders=[order])
     assert list(cache.working.values()) == [order]
-    cache.apply(orders=[with_fill(order, order.qty, units(10), NOW)])
+    assert cache.booked_fills == set()
+    filled = with_fill(order, order.qty, units(10), NOW)
+    fill = replace(fill_of(9, order.symbol, DAY, order.qty, "10.00"), order_id=order.order_id)
+    cache.apply(orders=[filled], fills=[fill])
     assert cache.working == {}
-    assert cache.orders_on(DAY) == 0
+    assert cache.booked_fills == {(DAY, "T9", Side.BUY)}
+    # Ended or not, it was made that day and counts.
+    assert cache.day_orders == {order.order_id: filled}
+    assert (cache.orders_on(DAY), cache.orders_on(EARLIER)) == (1, 0)
+
+
+def test_an_order_that_ended_with_something_open_is_still_listened_for():
+    order = moved(moved(sample_order(1), OrderStatus.SENDING, NOW), OrderStatus.ACCEPTED, NOW)
+    cache = account(sample_order(1))
+    part = with_fill(order, 400, units(10), NOW)
+    for ended in (
+        moved(order, OrderStatus.EXPIRED, NOW),
+        moved(part, OrderStatus.CANCELED, NOW),
+    ):
+        cache.apply(orders=[ended])
+        assert cache.late == {order.order_id: ended}
+    cache.apply(orders=[with_fill(part, 600, units(10), NOW)])
+    assert cache.late == {}
+    cache.apply(orders=[moved(order, OrderStatus.REJECTED, NOW)])
+    assert cache.late == {}
+
+
+def test_a_new_day_forgets_the_last_one_but_what_is_still_worked():
+    order = moved(sample_order(1), OrderStatus.SENDING, NOW)
+    done = moved(sample_order(2), OrderStatus.CANCELED, NOW)
+    cache = account(sample_order(1))
+    cache.apply(orders=[order, done], fills=[fill_of(9, order.symbol, DAY, 100, "10.00")])
+    next_day = DAY + timedelta(days=1)
+    cache.apply(orders=[sample_order(3, trading_day=next_day)])
+    assert (cache.orders_on(next_day), cache.orders_on(DAY)) == (1, 0)
+    # The old day's order may fill again: its fills stay known until it is over.
+    assert cache.booked_fills == {(DAY, "T9", Side.BUY)}
+    cache.apply(orders=[moved(order, OrderStatus.NOT_SENT, NOW)])
+    cache.apply(orders=[sample_order(4, trading_day=next_day + timedelta(days=1))])
+    assert cache.booked_fills == set()
+
+
+def test_what_was_ordered_today_is_counted_by_what_it_took_or_may_take():
+    sale = moved(sample_order(1, side=Side.SELL, qty=400), OrderStatus.SENDING, NOW)
+    sale = with_fill(sale, 100, units(11), NOW)
+    buy = moved(moved(sample_order(2), OrderStatus.SENDING, NOW), OrderStatus.ACCEPTED, NOW)
+    buy = with_fill(buy, 300, units(9), NOW)
+    cache = account()
+    cache.apply(orders=[sale, moved(buy, OrderStatus.CANCELED, NOW)])
+    found = standing(cache)
+    assert found.ordered_today == {(SYMBOL, Side.SELL): 400, (SYMBOL, Side.BUY): 300}
+    assert found.sold_value == 100 * units(11) + 300 * units(10)
+    assert found.bought_value == 300 * units(9)
+    assert found.cancels_today == 1
+    # An order that never left is not a cancel at the venue.
+    cache.apply(orders=[moved(sample_order(3), OrderStatus.CANCELED, NOW)])
+    assert standing(cache).cancels_today == 1
 
 
 def test_on_an_empty_image_every_order_is_refused():
-    found = AccountCache(Book(), ()).standing({}, {}, DAY)
+    found = AccountCache(Book(), ()).standing({}, {}, DAY, control=Control())
     for side in Side:
         question = sample_question(order=sample_proposal(side=side), standing=found)
         assert not judge_order(question).passed

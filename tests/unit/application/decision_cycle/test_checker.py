@@ -16,11 +16,12 @@ from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.money import units
 from caopan.testing.samples import NOW, sample_id
 
-MINE, OTHER = "600001.SH", "000002.SZ"
+MINE, OTHER, OPEN = "600001.SH", "000002.SZ", "o-1"
 VALUES: dict[str, Any] = {
     "account": {"nav": "1000000.00", "cash": "400000.00"},
     "features": {MINE: {"ret_20d": 0.1, "last": "10.00"}, OTHER: {}},
     "market_rules": {MINE: {}, OTHER: {}},
+    "open_orders": [{"order_id": OPEN, "filled_qty": 0}],
     "news": [{"id": "n-1", "title": "read me"}],
 }
 BODY = canonical(VALUES)
@@ -113,26 +114,49 @@ def test_an_empty_account_can_be_stated():
     assert not check(decision(NO_OP, nav=1, cash=0), seen, NOW, NOW).passed
 
 
-@pytest.mark.parametrize(
-    "kind", [ActionType.SET_TARGET, ActionType.MODIFY_ORDER, ActionType.CANCEL_ORDER]
-)
-def test_what_is_not_supported_yet_is_said(kind):
-    result = check(decision(replace(BUY, type=kind)), SEEN, NOW, NOW)
+def test_what_is_not_supported_yet_is_said():
+    result = check(decision(replace(BUY, type=ActionType.SET_TARGET)), SEEN, NOW, NOW)
     (reason,) = result.reasons
     assert (reason.code, reason.action_index) == ("CHECKER_SCHEMA_FAIL", 0)
-    assert reason.detail == f"{kind} is not supported yet; use place_order or no_op"
+    assert reason.detail.startswith("set_target is not supported yet")
 
 
-@pytest.mark.parametrize("action", [BUY, NO_OP])
-def test_depends_on_is_not_supported_yet(action):
-    made = decision(NO_OP, replace(action, depends_on=0))
-    assert reasons(made) == [("CHECKER_SCHEMA_FAIL", 1)]
+@pytest.mark.parametrize("kind", [ActionType.MODIFY_ORDER, ActionType.CANCEL_ORDER])
+def test_a_change_names_an_open_order_of_the_observation(kind):
+    change = Action(0, kind, target_order_id=OPEN, price=units(9))
+    assert reasons(decision(change)) == []
+    for target in ("o-2", "", None):
+        stranger = replace(change, target_order_id=target)
+        assert reasons(decision(stranger)) == [("CHECKER_UNKNOWN_REF", 0)]
 
 
-def test_a_market_order_is_not_supported_yet():
-    (reason,) = check(decision(replace(BUY, order_type=None, price=None)), SEEN, NOW, NOW).reasons
-    assert reason.code == "CHECKER_SCHEMA_FAIL"
-    assert "market" in reason.detail
+def test_an_order_is_changed_once_by_a_decision():
+    cancel = Action(0, ActionType.CANCEL_ORDER, target_order_id=OPEN)
+    modify = replace(cancel, type=ActionType.MODIFY_ORDER, price=units(9))
+    for first, second in ((cancel, cancel), (cancel, modify), (modify, modify)):
+        assert reasons(decision(first, second)) == [("CHECKER_CONFLICT", 1)]
+
+
+def test_an_order_may_wait_for_an_earlier_one():
+    waits = replace(BUY, symbol=OTHER, intent=None, depends_on=0)
+    assert reasons(decision(BUY, waits)) == []
+
+
+@pytest.mark.parametrize("needed", [1, 2, 99])
+def test_what_comes_later_or_never_cannot_be_waited_for(needed):
+    waits = replace(BUY, symbol=OTHER, intent=None, depends_on=needed)
+    assert ("CHECKER_UNKNOWN_REF", 1) in reasons(decision(BUY, waits))
+
+
+def test_only_orders_are_waited_for_and_only_orders_wait():
+    waits = replace(BUY, depends_on=0)
+    assert reasons(decision(NO_OP, waits)) == [("CHECKER_UNKNOWN_REF", 1)]
+    other = replace(NO_OP, depends_on=0)
+    assert reasons(decision(BUY, other)) == [("CHECKER_UNKNOWN_REF", 1)]
+
+
+def test_a_market_order_has_no_price_to_be_out_of_range():
+    assert reasons(decision(replace(BUY, order_type=None, price=None))) == []
 
 
 @pytest.mark.parametrize("symbol", ["600999.SH", "600001.SZ", None])
@@ -212,7 +236,8 @@ def test_a_conflict_says_which():
 def test_every_reason_is_reported_at_once():
     made = decision(
         replace(BUY, depends_on=1, symbol="600999.SH", exit_plan=ExitPlan(units(10))),
-        replace(BUY, type=ActionType.CANCEL_ORDER),
+        Action(0, ActionType.CANCEL_ORDER, target_order_id="o-2"),
+        replace(NO_OP, type=ActionType.SET_TARGET),
         observation_ref="x",
         nav=0,
     )
@@ -220,8 +245,10 @@ def test_every_reason_is_reported_at_once():
         ("OBS_EXPIRED", None),
         ("CHECKER_UNKNOWN_REF", None),
         ("CHECKER_HALLUCINATION", None),
-        ("CHECKER_SCHEMA_FAIL", 0),
+        ("CHECKER_UNKNOWN_REF", 0),
         ("CHECKER_RANGE", 0),
         ("CHECKER_RANGE", 0),
-        ("CHECKER_SCHEMA_FAIL", 1),
+        ("CHECKER_UNKNOWN_REF", 1),
+        ("CHECKER_SCHEMA_FAIL", 2),
+        ("CHECKER_UNKNOWN_REF", 0),
     ]
