@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from caopan.application.ports.store import NavPoint, UnitOfWork
+from caopan.domain.accounting.bookings import capital_flow
 from caopan.domain.accounting.journal import (
     CASH_FROZEN,
     CNY,
@@ -54,6 +55,8 @@ class AccountCache:
         """What each sale of the day realised, units, oldest first."""
         self.exit_plans: dict[str, Mapping[str, Any]] = {}
         self.last_nav: NavPoint | None = None
+        self.flow = 0
+        """Money and shares at cost that came in since that close, less what went out, units."""
         self.nav_peak = 0
 
     @classmethod
@@ -67,25 +70,27 @@ class AccountCache:
             cache.day_orders = {order.order_id: order for order in placed}
         followed = {cache.day, *(order.trading_day for order in cache.working.values())}
         held = cache.book.quantities()
-        sold_today = False
         for fill in await uow.orders.fills():
             if fill.trading_day in followed:
                 cache.booked_fills.add(fill.key)
-            if fill.side is Side.SELL:
-                sold_today |= fill.trading_day == cache.day
-                if not held.get(fill.symbol):
-                    cache.exited_on[fill.symbol] = fill.trading_day
-        if sold_today:
-            for transaction in await uow.journal.transactions():
-                cache._note_result(transaction)
+            if fill.side is Side.SELL and not held.get(fill.symbol):
+                cache.exited_on[fill.symbol] = fill.trading_day
+        journal = await uow.journal.transactions()
+        for transaction in journal:
+            cache._note_result(transaction)
         cache.exit_plans.update(await uow.exit_plans.latest())
-        for point in await uow.nav.all():
-            cache.mark(point)
+        flows = [(one.at, 0, one) for one in journal if capital_flow(one)]
+        closes = [(point.at, 1, point) for point in await uow.nav.all()]
+        for _, _, event in sorted([*flows, *closes], key=lambda found: found[:2]):
+            if isinstance(event, Transaction):
+                cache._note_flow(event)
+            else:
+                cache.mark(event)
         return cache
 
     def mark(self, point: NavPoint) -> None:
         """Take note of a day's closing NAV."""
-        self.last_nav = point
+        self.last_nav, self.flow = point, 0
         self.nav_peak = max(self.nav_peak, point.nav)
 
     def apply(
@@ -108,6 +113,7 @@ class AccountCache:
                 self.day_orders[order.order_id] = order
         for transaction in transactions:
             self._note_result(transaction)
+            self._note_flow(transaction)
         self.booked_fills.update(fill.key for fill in fills)
         sold = {fill.symbol: fill.trading_day for fill in fills if fill.side is Side.SELL}
         held = self.book.quantities() if sold else {}
@@ -123,6 +129,12 @@ class AccountCache:
             return
         realised = [-one.amount for one in transaction.postings if one.account == REALISED]
         self.results.extend(realised)
+
+    def _note_flow(self, transaction: Transaction) -> None:
+        """Move the marks by what came in or went out: neither is a gain or a loss."""
+        flow = capital_flow(transaction)
+        self.flow += flow
+        self.nav_peak += flow if self.last_nav is not None else 0
 
     @property
     def late(self) -> dict[UUID, Order]:
@@ -197,7 +209,7 @@ class AccountCache:
         nav += sum(prices.get(symbol, 0) * qty for symbol, qty in held.items())
         standing = Standing(
             nav=nav,
-            nav_day_open=nav if self.last_nav is None else self.last_nav.nav,
+            nav_day_open=nav if self.last_nav is None else self.last_nav.nav + self.flow,
             nav_peak=max(nav, self.nav_peak),
             cash_free=cash_free,
             sellable=sellable,

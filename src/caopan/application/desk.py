@@ -17,6 +17,7 @@ from caopan.application.ports.store import Run, Store
 from caopan.domain.accounting.fees import FeeSchedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.phases import PhaseTable
+from caopan.domain.market.rules import MarketRules
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.clock import Clock
 
@@ -38,6 +39,8 @@ class Desk:
     model_deadline_ms: int
     monotonic_ms: Callable[[], float]
     """A stopwatch for stage times; its readings are never hashed."""
+    rules: MarketRules | None = None
+    """All dated rules; None: the gate knows neither cages nor order types, and refuses by them."""
     kill_switch: KillSwitch = field(default_factory=Released)
     order_timeout: timedelta | None = None
     """How long an order may rest before it is cancelled; None: to the end of its day."""

@@ -1,28 +1,35 @@
 """A decision's actions before the gate, in order, against the account as it would then stand.
 
-Owns what the gate is asked for each type of action and how a verdict on one bears on the next. Must
-never judge by itself: every word comes from domain/risk.
+Owns what the gate is asked for each type of action, and what it is told of the market beside it.
+Must never judge by itself: every verdict comes from domain/risk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
+from statistics import pstdev
+from typing import Any, Final
 
 from caopan.application import records
 from caopan.application.account import AccountCache
 from caopan.application.desk import Desk
-from caopan.application.intents import proposed_of, question_of
-from caopan.domain.decision.shapes import Action, ActionType, ActionVerdict, Decision, Reason
-from caopan.domain.market.reference import Reference
+from caopan.application.intents import Surroundings, proposed_of, question_of
+from caopan.domain.accounting.journal import CASH_FROZEN
+from caopan.domain.decision.shapes import Action, ActionType, ActionVerdict, Decision
+from caopan.domain.market.reference import DailyBar, Reference
 from caopan.domain.orders.order import Order
-from caopan.domain.risk.gate import judge_order, reserve
-from caopan.domain.risk.policy import RiskPolicy
-from caopan.domain.risk.question import Question, Standing
+from caopan.domain.risk.gate import Asked, Resting, judge_in_turn
+from caopan.domain.risk.kill_switch import Posture
+from caopan.domain.risk.question import Question, Standing, Stats
 
 _CHANGES = frozenset({ActionType.CANCEL_ORDER, ActionType.MODIFY_ORDER})
+_STATS_SESSIONS: Final = 20
+_LOOK_BACK = timedelta(days=60)
+"""Calendar days that hold so many sessions, holidays included."""
 
 
 def judge_actions(
@@ -34,42 +41,63 @@ def judge_actions(
     now: datetime,
 ) -> list[ActionVerdict]:
     """Return the verdict on each action that asks for something; `standing` moves along."""
-    verdicts: list[ActionVerdict] = []
-    for action in decision.actions:
-        if action.type is ActionType.NO_OP:
-            continue
-        failed = {verdict.action_index for verdict in verdicts if not verdict.passed}
-        if action.depends_on in failed:
-            reason = Reason(
-                "RISK_DEPENDENCY",
-                action.index,
-                f"action {action.depends_on}, which must fill first, was refused",
+    if decision.max_new_cash is not None:
+        standing.cash_free = min(standing.cash_free, decision.max_new_cash)
+    asked_for = [action for action in decision.actions if action.type is not ActionType.NO_OP]
+    whole = {action.index: completed_for(action, account) for action in asked_for}
+    symbols = {one.symbol for one in whole.values() if one is not None and one.symbol is not None}
+    around = surroundings(desk, decision, symbols, now)
+    asked: list[Asked] = []
+    for action in asked_for:
+        order = None if action.type is ActionType.CANCEL_ORDER else whole[action.index]
+        target = target_of(action, account) if action.type in _CHANGES else None
+        open_target = None if target is None or target.is_terminal else target
+        question = None
+        if order is not None:
+            question = question_of(
+                desk, proposed_of(order), references, standing, decision, now, around
             )
-            verdicts.append(ActionVerdict(action.index, (reason,)))
-            continue
-        asked = as_order(action, account)
-        if asked is None:
-            verdicts.append(_no_such_order(action))
-        elif action.type is ActionType.CANCEL_ORDER:
-            verdicts.append(ActionVerdict(action.index, ()))
-        else:
-            question = question_of(desk, proposed_of(asked), references, standing, decision, now)
-            if action.type is ActionType.MODIFY_ORDER:
-                question = _as_change(question, target_of(action, account))
-            verdict = judge_order(question)
-            verdicts.append(verdict)
-            if verdict.passed and action.type is ActionType.PLACE_ORDER:
-                reserve(standing, question)
-    return all_or_none(desk.policy, verdicts)
+            if open_target is not None:
+                question = as_change(question, open_target)
+        asked.append(
+            Asked(
+                index=action.index,
+                type=action.type,
+                account_id=desk.run.account_id,
+                question=question,
+                target=None if open_target is None else resting(open_target, account),
+                depends_on=action.depends_on,
+            )
+        )
+    # A change of an order that is not there has no question: the gate says so by its target.
+    asked = [
+        replace(one, type=ActionType.CANCEL_ORDER)
+        if one.type is ActionType.MODIFY_ORDER and one.question is None
+        else one
+        for one in asked
+    ]
+    return judge_in_turn(asked, all_or_none=desk.policy.all_or_none)
 
 
-def _as_change(question: Question, target: Order | None) -> Question:
+def surroundings(
+    desk: Desk, decision: Decision, symbols: Iterable[str], now: datetime
+) -> Surroundings:
+    """Return what the gate is told beside the account, for these symbols."""
+    policy, stats = desk.policy, dict[str, Stats]()
+    if policy.participation_cap_pct is not None or policy.vol_impact_cap_bps is not None:
+        day = desk.calendar.on_or_before(now.date())
+        stats = {symbol: _stats(desk, symbol, day, now) for symbol in sorted(symbols)}
+    posture = Posture(decision.asked_posture)
+    return Surroundings(rules=desk.rules, stats=stats, asked_posture=posture)
+
+
+def as_change(question: Question, target: Order) -> Question:
     """Ask about a change: the order keeps the exit plan of the one it takes the place of."""
-    planned = target is not None and target.exit_plan_id is not None
-    return replace(question, order=replace(question.order, has_exit_plan=planned), modifies=True)
+    kept = replace(question.order, has_exit_plan=target.exit_plan_id is not None)
+    return replace(question, order=kept, modifies=True)
 
 
-def as_order(action: Action, account: AccountCache) -> Action | None:
+def completed_for(action: Action, account: AccountCache) -> Action | None:
     """Return a change of an order as the whole order it asks for; None if there is no such order.
 
     A change names what is new; the rest is the order's own.
@@ -77,9 +105,7 @@ def as_order(action: Action, account: AccountCache) -> Action | None:
     if action.type not in _CHANGES:
         return action
     target = target_of(action, account)
-    if target is None or target.is_terminal:
-        return None
-    return completed(action, target)
+    return None if target is None or target.is_terminal else completed(action, target)
 
 
 def completed(action: Action, target: Order) -> Action:
@@ -100,27 +126,18 @@ def target_of(action: Action, account: AccountCache) -> Order | None:
     return next((order for order in known if str(order.order_id) == action.target_order_id), None)
 
 
-def all_or_none(policy: RiskPolicy, verdicts: Sequence[ActionVerdict]) -> list[ActionVerdict]:
-    """Return the verdicts; where the policy says all or none, one refusal refuses all."""
-    refused = [verdict.action_index for verdict in verdicts if not verdict.passed]
-    if not policy.all_or_none or not refused:
-        return list(verdicts)
-    return [
-        verdict
-        if not verdict.passed
-        else ActionVerdict(
-            verdict.action_index,
-            (
-                Reason(
-                    "RISK_DEPENDENCY",
-                    verdict.action_index,
-                    f"the policy says all or none, and action {refused[0]} was refused",
-                ),
-            ),
-            verdict.suggestion,
-        )
-        for verdict in verdicts
-    ]
+def resting(order: Order, account: AccountCache) -> Resting:
+    """Return an open order as the gate knows it."""
+    return Resting(
+        order_id=str(order.order_id),
+        account_id=order.account_id,
+        symbol=order.symbol,
+        side=order.side,
+        price=order.price,
+        open_qty=order.open_qty,
+        frozen_cash=account.book.balance(f"{CASH_FROZEN}/{order.order_id}"),
+        foreign=order.is_foreign,
+    )
 
 
 def exit_plans_of(decision: Decision, orders: Sequence[Order]) -> dict[str, Mapping[str, Any]]:
@@ -132,6 +149,15 @@ def exit_plans_of(decision: Decision, orders: Sequence[Order]) -> dict[str, Mapp
     }
 
 
-def _no_such_order(action: Action) -> ActionVerdict:
-    detail = f"there is no open order {action.target_order_id} of this account"
-    return ActionVerdict(action.index, (Reason("CHECKER_UNKNOWN_REF", action.index, detail),))
+def _stats(desk: Desk, symbol: str, day: date, now: datetime) -> Stats:
+    """Return how `symbol` traded over the sessions before `day`; unknown where too few are."""
+    sessions = [one for one in desk.market.sessions(day - _LOOK_BACK, day) if one < day]
+    found = (desk.market.bar(symbol, one, now) for one in sessions[-_STATS_SESSIONS:])
+    bars: list[DailyBar] = [bar for bar in found if bar is not None]
+    if len(bars) < _STATS_SESSIONS // 2:
+        return Stats()
+    moves = [later.close / earlier.close - 1 for earlier, later in pairwise(bars)]
+    return Stats(
+        average_volume=sum(bar.volume for bar in bars) // len(bars),
+        volatility=Fraction(pstdev(moves)).limit_denominator(1_000_000),
+    )

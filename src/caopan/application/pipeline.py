@@ -34,7 +34,14 @@ from caopan.application.intents import (
     question_of,
     reservations,
 )
-from caopan.application.judging import completed, exit_plans_of, judge_actions, target_of
+from caopan.application.judging import (
+    as_change,
+    completed,
+    exit_plans_of,
+    judge_actions,
+    surroundings,
+    target_of,
+)
 from caopan.application.ports.store import NavPoint, Reconciliation, UnitOfWork
 from caopan.application.seat import Seat
 from caopan.domain.accounting.bookings import deposit
@@ -115,6 +122,7 @@ class Pipeline:
         Raises:
             Denied: RISK_KILL_SWITCH while nothing may be sent; no model is asked then.
         """
+        await self.seat.read_control()
         level = self.seat.level()
         if level >= KillLevel.NO_ORDERS:
             raise Denied(
@@ -334,9 +342,11 @@ class Pipeline:
         references = self.desk.market.references(day, now)
         prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
         standing = self.account.standing(references, prices, day, control=self.seat.control_now())
-        proposed = replace(proposed_of(changed), has_exit_plan=ended.exit_plan_id is not None)
-        question = question_of(self.desk, proposed, references, standing, decision, now)
-        verdict = judge_order(replace(question, modifies=True))
+        around = surroundings(self.desk, decision, [ended.symbol], now)
+        question = question_of(
+            self.desk, proposed_of(changed), references, standing, decision, now, around
+        )
+        verdict = judge_order(as_change(question, ended))
         if not verdict.passed:
             await self.seat.record([records.judged(cycle, [verdict], [], self.desk, now)])
             return None

@@ -68,6 +68,11 @@ class Seat:
             self._account = await AccountCache.load(uow)
             self.control = await uow.controls.get()
 
+    async def read_control(self) -> None:
+        """Read what stands against the account anew: another process may have changed it."""
+        async with self.begin() as uow:
+            self.control = await uow.controls.get()
+
     def drop(self) -> None:
         """Forget the image: what was not committed must not be believed."""
         self._account = None

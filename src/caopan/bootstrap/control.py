@@ -85,26 +85,33 @@ class Resumed:
 # --- call sites of the execution controller -----------------------------------------------------
 
 
-async def apply_halt(database_url: str, run: Run) -> CarriedOut:
-    """Cancel what is open of `run` where no other process holds it, and say who does it.
+async def apply_halt(database_url: str, settings: Settings, run: Run) -> CarriedOut:
+    """Cancel and flatten as the level asks, where no other process holds the account."""
+    from caopan.bootstrap.desks import choice_of, sat_down  # noqa: PLC0415 - flags are written first
 
-    The execution controller's cancelling belongs here, inside the lease.
-    """
-    async with PostgresStore(database_url) as store:
-        try:
-            async with store.lease(run.run_id):
-                return CarriedOut.NOBODY
-        except Conflict:
-            return CarriedOut.BY_TRADER
+    try:
+        choice, clock = choice_of(settings, run)
+        # Sitting down at a halted desk carries the halt out.
+        async with sat_down(database_url, settings, choice, clock):
+            return CarriedOut.HERE
+    except Conflict:
+        return CarriedOut.BY_TRADER
+    except CaopanError:
+        return CarriedOut.NOBODY
 
 
-async def reconcile(database_url: str, run: Run) -> Reconciliation | None:
-    """Compare the books of `run` with its venue's now; None where no broker can be asked here.
+async def reconcile(database_url: str, settings: Settings, run: Run) -> Reconciliation | None:
+    """Compare the books of `run` with its venue's now; None where no venue can be asked here."""
+    from caopan.bootstrap.desks import choice_of, sat_down  # noqa: PLC0415 - as above
 
-    The reconciler's `run("request")` belongs here, inside the lease.
-    """
-    del database_url, run
-    return None
+    if run.kind is not RunKind.DESK:
+        return None
+    try:
+        choice, clock = choice_of(settings, run)
+    except ConfigInvalid:
+        return None
+    async with sat_down(database_url, settings, choice, clock) as pipeline:
+        return await pipeline.reconcile("request")
 
 
 # --- halt ---------------------------------------------------------------------------------------
@@ -114,7 +121,7 @@ def halt(settings: Settings, asked: Operation, at: datetime) -> Halted:
     """Write the database's flag and the ledger; a failure is told, not raised."""
     try:
         with database_alone(settings) as url:
-            return Halted(None, asyncio.run(_halt_in_database(url, asked, at)))
+            return Halted(None, asyncio.run(_halt_in_database(url, settings, asked, at)))
     except CaopanError as error:
         return Halted(error, ())
     except TimeoutError:
@@ -122,7 +129,9 @@ def halt(settings: Settings, asked: Operation, at: datetime) -> Halted:
         return Halted(late, ())
 
 
-async def _halt_in_database(url: str, asked: Operation, at: datetime) -> Sequence[HaltedRun]:
+async def _halt_in_database(
+    url: str, settings: Settings, asked: Operation, at: datetime
+) -> Sequence[HaltedRun]:
     async with PostgresStore(url) as store:
         async with asyncio.timeout(_DATABASE_S):
             runs = await _affected(store, asked.run_id)
@@ -130,7 +139,7 @@ async def _halt_in_database(url: str, asked: Operation, at: datetime) -> Sequenc
                 await _raise_system(store, asked, at)
             for run in runs:
                 await _raise_account(store, run, asked, at)
-        return [await _after_halt(store, url, run, asked.level, at) for run in runs]
+        return [await _after_halt(store, url, settings, run, asked.level, at) for run in runs]
 
 
 async def _affected(store: PostgresStore, run_id: int | None) -> Sequence[Run]:
@@ -194,11 +203,11 @@ async def _record(uow: UnitOfWork, action: str, asked: Operation, at: datetime) 
 
 
 async def _after_halt(
-    store: PostgresStore, url: str, run: Run, level: KillLevel, at: datetime
+    store: PostgresStore, url: str, settings: Settings, run: Run, level: KillLevel, at: datetime
 ) -> HaltedRun:
     carried_out = CarriedOut.NOT_NEEDED
     if level >= KillLevel.NO_ORDERS and await _open_orders(store, run):
-        carried_out = await apply_halt(url, run)
+        carried_out = await apply_halt(url, settings, run)
     orders = await _open_orders(store, run)
     until = await _cancelable_until(store, at) if orders else {}
     listed = [OpenOrder(one, until.get(Exchange(one.symbol[-2:]))) for one in orders]
@@ -242,7 +251,7 @@ def resume(settings: Settings, asked: Operation) -> Resumed:
     path = flag_path(settings.home, asked.run_id)
     files = [read_flag(flag_path(settings.home)), read_flag(path)]
     with database_alone(settings) as url:
-        runs = asyncio.run(_resume_in_database(url, asked, files))
+        runs = asyncio.run(_resume_in_database(url, settings, asked, files))
         paths = [path]
         if asked.run_id is None:
             paths += [flag_path(settings.home, run.run_id) for run in runs]
@@ -252,14 +261,16 @@ def resume(settings: Settings, asked: Operation) -> Resumed:
     return Resumed(runs, still)
 
 
-async def _resume_in_database(url: str, asked: Operation, files: Sequence[Flag]) -> Sequence[Run]:
+async def _resume_in_database(
+    url: str, settings: Settings, asked: Operation, files: Sequence[Flag]
+) -> Sequence[Run]:
     now = SystemClock().now()
     async with PostgresStore(url) as store:
         runs = await _affected(store, asked.run_id)
         system = await store.system_control()
         problems: list[str] = []
         for run in runs:
-            problem = await _not_reconciled(store, url, run, system, files)
+            problem = await _not_reconciled(store, url, settings, run, system, files)
             if problem:
                 problems.append(problem)
         if problems:
@@ -276,7 +287,12 @@ async def _resume_in_database(url: str, asked: Operation, files: Sequence[Flag])
 
 
 async def _not_reconciled(
-    store: PostgresStore, url: str, run: Run, system: Control, files: Sequence[Flag]
+    store: PostgresStore,
+    url: str,
+    settings: Settings,
+    run: Run,
+    system: Control,
+    files: Sequence[Flag],
 ) -> str:
     """Return why `run` may not go on, or nothing."""
     async with store.begin(run.run_id) as uow:
@@ -288,7 +304,7 @@ async def _not_reconciled(
     halted_at = max(since, default=account.at)
     newest = past[-1] if past else None
     if newest is None or (halted_at is not None and newest.at <= halted_at):
-        newest = await reconcile(url, run)
+        newest = await reconcile(url, settings, run)
     name = f"run {run.run_id} ({run.account_id})"
     if newest is None:
         when = "" if halted_at is None else f" since {iso(halted_at)}"

@@ -25,6 +25,7 @@ from caopan.adapters.postgres.venue_journal import PostgresVenueJournal
 from caopan.adapters.rules.book import load_rules
 from caopan.application.desk import Desk
 from caopan.application.pipeline import Pipeline
+from caopan.application.ports.kill_switch import KillSwitch, Released
 from caopan.application.ports.market_data import DatasetInfo, MarketData
 from caopan.application.ports.model import Model
 from caopan.application.ports.store import Run, RunKind, RunStatus, Store
@@ -126,7 +127,15 @@ async def run_replay(
         async with (
             store.lease(run.run_id),
             opened_desk(
-                database_url, store, run, market, model, clock, calendar, durable=False
+                database_url,
+                store,
+                run,
+                market,
+                model,
+                clock,
+                calendar,
+                # A market that is over hurts nobody: what halts the desk does not halt a replay.
+                Released(),
             ) as desk,
         ):
             await _refuse_finished(store, run)
@@ -159,12 +168,11 @@ async def opened_desk(
     model: Model,
     clock: Clock,
     calendar: TradingCalendar,
-    *,
-    durable: bool,
+    kill_switch: KillSwitch,
 ) -> AsyncGenerator[Desk]:
     """Give the desk of `run` on the sandbox venue, whose journal is closed at the end."""
     rules = load_rules()
-    journal = PostgresVenueJournal(database_url, synchronous_commit=durable)
+    journal = PostgresVenueJournal(database_url, synchronous_commit=run.kind is RunKind.DESK)
     venue = SandboxVenue(
         run_id=run.run_id,
         journal=journal,
@@ -187,6 +195,8 @@ async def opened_desk(
             clock=clock,
             calendar=calendar,
             phases=rules.market.phases,
+            rules=rules.market,
+            kill_switch=kill_switch,
             policy=RiskPolicy(),
             fees=fee_schedule(rules.fees),
             model_deadline_ms=MODEL_DEADLINE_MS,

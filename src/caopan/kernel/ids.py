@@ -14,6 +14,9 @@ from uuid import UUID
 CLIENT_ORDER_ID_LENGTH = 23
 """QMT's order_remark holds fewer than 24 ASCII characters (xtquant 250807.1.2)."""
 
+FOREIGN_PREFIX = "ext-"
+"""Begins the tag of an order that somebody placed at the venue without us."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -39,3 +42,11 @@ def client_order_id(decision_id: UUID, action_index: int, attempt: int) -> str:
     """Return the deterministic tag (23 ASCII characters) an order carries to the venue."""
     digest = hashlib.sha256(f"{decision_id}|{action_index}|{attempt}".encode()).digest()
     return "C" + b32encode(digest).decode()[: CLIENT_ORDER_ID_LENGTH - 1]
+
+
+def foreign_order_id(broker_order_id: str) -> str:
+    """Return the tag we know a foreign order by; a pure function of the venue's own id."""
+    room = CLIENT_ORDER_ID_LENGTH - len(FOREIGN_PREFIX)
+    if len(broker_order_id) <= room and broker_order_id.isascii():
+        return FOREIGN_PREFIX + broker_order_id
+    return FOREIGN_PREFIX + hashlib.sha256(broker_order_id.encode()).hexdigest()[:room]

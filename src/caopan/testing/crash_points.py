@@ -34,6 +34,7 @@ from caopan.application.ports.store import (
 from caopan.domain.ledger.chain import Draft, Entry, Head
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.clearance import Clearance
+from caopan.domain.risk.kill_switch import Control
 
 
 class CrashPlan:
@@ -94,6 +95,14 @@ class PointStore:
     def lease(self, run_id: int) -> AbstractAsyncContextManager[None]:
         """Pass on."""
         return self._inner.lease(run_id)
+
+    async def system_control(self) -> Control:
+        """Pass on."""
+        return await self._inner.system_control()
+
+    async def put_system_control(self, control: Control) -> None:
+        """Pass on."""
+        await self._inner.put_system_control(control)
 
     async def save_calendar(self, name: str, version: str, sessions: Sequence[date]) -> None:
         """Pass on."""

@@ -110,6 +110,7 @@ async def open_scenario(
         clock=clock,
         calendar=calendar,
         phases=rules.market.phases,
+        rules=rules.market,
         policy=RiskPolicy(),
         fees=fee_schedule(rules.fees),
         model_deadline_ms=1_000,

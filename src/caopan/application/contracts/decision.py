@@ -183,6 +183,8 @@ def parse_reply(
 def _to_domain(
     reply: DecisionReply, decision_id: UUID, made_at: datetime, valid_until: datetime
 ) -> Decision:
+    asked = reply.global_intent
+    most = None if asked is None else asked.max_new_cash
     return Decision(
         decision_id=decision_id,
         observation_ref=reply.observation_ref,
@@ -192,6 +194,8 @@ def _to_domain(
         made_at=made_at,
         valid_until=valid_until,
         notes=reply.notes,
+        asked_posture=(asked and asked.risk_posture) or "normal",
+        max_new_cash=None if most is None else max(units(most), 0),
     )
 
 

@@ -19,6 +19,7 @@ from caopan.application.account import saved_once
 from caopan.application.execution import foreign, hand
 from caopan.application.execution.settlement import Settlement, settle_reports
 from caopan.application.intents import as_proposed, outcome_of, prices_of, question_of
+from caopan.application.judging import surroundings
 from caopan.application.ports.broker import Report
 from caopan.application.ports.store import UnitOfWork
 from caopan.application.seat import Seat
@@ -76,7 +77,10 @@ class Controller:
         standing = seat.account.standing(
             references, prices, day, control=seat.control_now(), without=order
         )
-        question = question_of(desk, as_proposed(order), references, standing, decision, now)
+        around = surroundings(desk, decision, [order.symbol], now)
+        question = question_of(
+            desk, as_proposed(order), references, standing, decision, now, around
+        )
         verdict, clearance = clear(question, order)
         if clearance is None:
             return moved(order, OrderStatus.NOT_SENT, now, reject_code=verdict.reasons[0].code)
@@ -217,10 +221,10 @@ class Controller:
 
     async def _reports(self, followed: Mapping[str, Order]) -> Sequence[Report]:
         broker = self.seat.desk.broker
-        ours = [tag for tag in followed if not foreign.is_foreign(tag)]
+        ours = [tag for tag, order in followed.items() if not order.is_foreign]
         reports: list[Report] = list(await broker.reports(ours)) if ours else []
         if len(ours) < len(followed):
-            days = {order.trading_day for tag, order in followed.items() if tag not in ours}
+            days = {order.trading_day for order in followed.values() if order.is_foreign}
             for day in sorted(days):
                 reports += foreign.reports_of(await broker.orders(day), await broker.fills(day))
         return reports

@@ -9,28 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from hashlib import sha256
-from typing import Final
 from uuid import UUID
 
 from caopan.application.ports.broker import FillReport, OrderStatusReport, Report, VenueOrder
 from caopan.domain.orders.order import Order, OrderStatus, OrderType
-from caopan.kernel.ids import CLIENT_ORDER_ID_LENGTH, derived_uuid
-
-_PREFIX: Final = "ext-"
-
-
-def tag_of(broker_order_id: str) -> str:
-    """Return the tag we know a foreign order by; a pure function of the venue's own id."""
-    room = CLIENT_ORDER_ID_LENGTH - len(_PREFIX)
-    if len(broker_order_id) <= room and broker_order_id.isascii():
-        return _PREFIX + broker_order_id
-    return _PREFIX + sha256(broker_order_id.encode()).hexdigest()[:room]
-
-
-def is_foreign(tag: str) -> bool:
-    """Return whether a tag of ours stands for a foreign order."""
-    return tag.startswith(_PREFIX)
+from caopan.kernel.ids import derived_uuid, foreign_order_id
 
 
 def order_of(
@@ -40,7 +23,7 @@ def order_of(
     key = (str(decision_id), found.broker_order_id)
     return Order(
         order_id=derived_uuid(found.at, *key, "order"),
-        client_order_id=tag_of(found.broker_order_id),
+        client_order_id=foreign_order_id(found.broker_order_id),
         decision_id=decision_id,
         action_index=0,
         account_id=account_id,
@@ -65,7 +48,7 @@ def reports_of(orders: Sequence[VenueOrder], fills: Sequence[FillReport]) -> lis
     """Return the venue's lists of a day as reports under our tags, fills before endings."""
     found: list[Report] = [
         FillReport(
-            client_order_id=tag_of(fill.broker_order_id),
+            client_order_id=foreign_order_id(fill.broker_order_id),
             broker_fill_id=fill.broker_fill_id,
             trading_day=fill.trading_day,
             symbol=fill.symbol,
@@ -78,7 +61,9 @@ def reports_of(orders: Sequence[VenueOrder], fills: Sequence[FillReport]) -> lis
         for fill in fills
     ]
     found.extend(
-        OrderStatusReport(tag_of(one.broker_order_id), one.broker_order_id, one.status, one.at)
+        OrderStatusReport(
+            foreign_order_id(one.broker_order_id), one.broker_order_id, one.status, one.at
+        )
         for one in orders
     )
     return found

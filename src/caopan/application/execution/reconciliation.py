@@ -28,7 +28,7 @@ from caopan.domain.orders.order import Fill, Order, OrderStatus, Side
 from caopan.domain.risk.kill_switch import Control, KillLevel, Posture
 from caopan.kernel.clock import shanghai
 from caopan.kernel.errors import CorruptState
-from caopan.kernel.ids import derived_uuid
+from caopan.kernel.ids import derived_uuid, foreign_order_id
 from caopan.kernel.money import yuan
 
 Difference = Mapping[str, str | None]
@@ -113,20 +113,18 @@ class Reconciler:
 
     async def _record(self, result: Reconciliation, *, again: bool) -> None:
         seat = self._seat
-        control = None
         drafts = [records.reconciled(result)]
-        if not result.passed:
-            control = restrained(seat.control, result, again=again)
-            if control is not None:
-                drafts.append(records.controlled(control))
         async with seat.begin() as uow:
+            # A person may have changed it from another process since it was last read.
+            control = await uow.controls.get()
+            tighter = None if result.passed else restrained(control, result, again=again)
             await uow.reconciliations.add(result)
-            if control is not None:
-                await uow.controls.put(control)
+            if tighter is not None:
+                await uow.controls.put(tighter)
+                drafts.append(records.controlled(tighter))
             await uow.ledger.append(drafts)
             await uow.commit()
-        if control is not None:
-            seat.control = control
+        seat.control = tighter or control
 
     # --- foreign orders -----------------------------------------------------------------------
 
@@ -136,7 +134,7 @@ class Reconciler:
             known = {order.client_order_id for order in await uow.orders.of_day(day)}
         new = 0
         for found in theirs.orders:
-            if found.client_order_id in known or foreign.tag_of(found.broker_order_id) in known:
+            if found.client_order_id in known or foreign_order_id(found.broker_order_id) in known:
                 continue
             if not found.filled_qty and found.status in _NOT_OPEN:
                 continue  # it came to nothing
@@ -238,7 +236,7 @@ def _orders(ours: Mapping[str, Order], theirs: Sequence[VenueOrder]) -> Iterator
     """Compare what each side says of the orders of the day."""
     seen: set[str] = set()
     for found in theirs:
-        order = ours.get(found.client_order_id) or ours.get(foreign.tag_of(found.broker_order_id))
+        order = ours.get(found.client_order_id) or ours.get(foreign_order_id(found.broker_order_id))
         if order is None:
             if found.filled_qty or found.status not in _NOT_OPEN:
                 yield _difference("order", found.broker_order_id, None, _told(found))

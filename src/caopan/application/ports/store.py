@@ -406,6 +406,14 @@ class Store(Protocol):
         """
         ...
 
+    async def system_control(self) -> Control:
+        """Return what stands against all accounts, `Control()` before the first."""
+        ...
+
+    async def put_system_control(self, control: Control) -> None:
+        """Store it. Raises Conflict CONTROL_VERSION unless its version is the next one."""
+        ...
+
     async def save_calendar(self, name: str, version: str, sessions: Sequence[date]) -> None:
         """Keep a snapshot of the trading calendar; the same snapshot again changes nothing."""
         ...

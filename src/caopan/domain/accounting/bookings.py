@@ -28,6 +28,43 @@ def deposit(txn_id: UUID, amount: int, at: datetime) -> Transaction:
     )
 
 
+def withdrawal(txn_id: UUID, amount: int, at: datetime) -> Transaction:
+    """Return the booking of `amount` units paid out of free cash."""
+    return Transaction(
+        txn_id,
+        Kind.WITHDRAWAL,
+        at,
+        (Posting(j.CASH_FREE, j.CNY, -amount), Posting(j.CAPITAL, j.CNY, amount)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtLot:
+    """Shares held elsewhere so far. `cost` in units for the whole lot, fees included."""
+
+    symbol: str
+    qty: int
+    cost: int
+    bought_on: date
+
+
+def brought_in(txn_id: UUID, lots: Iterable[BroughtLot], at: datetime) -> Transaction:
+    """Return the booking of shares that come into the account with their cost and age."""
+    postings: list[Posting] = []
+    for lot in lots:
+        postings.append(Posting(_free_shares(lot.bought_on), lot.symbol, lot.qty))
+        postings.append(Posting(j.OUTSIDE, lot.symbol, -lot.qty))
+        if lot.cost:
+            postings.append(Posting(_inventory(lot.symbol, lot.bought_on), j.CNY, lot.cost))
+            postings.append(Posting(j.CAPITAL, j.CNY, -lot.cost))
+    return Transaction(txn_id, Kind.DEPOSIT, at, tuple(postings), memo="brought in")
+
+
+def capital_flow(transaction: Transaction) -> int:
+    """Return what a transaction brought into the account from outside, units; shares at cost."""
+    return -sum(one.amount for one in transaction.postings if one.account == j.CAPITAL)
+
+
 def freeze_buy(txn_id: UUID, order: Order, cost_bound: int, at: datetime) -> Transaction:
     """Return the reservation of the most cash a buy can need."""
     return Transaction(

@@ -79,6 +79,10 @@ class Decision:
     made_at: datetime
     valid_until: datetime
     notes: str = ""
+    asked_posture: str = "normal"
+    """What the actor asked for the whole account (contracts.md, risk_posture); only tightens."""
+    max_new_cash: int | None = None
+    """Most cash the actor wants to see used by this decision, units."""
     is_exit: bool = False
     """True where a person or code leaves positions: its sales are not held back by churn limits."""
 

@@ -15,6 +15,7 @@ from uuid import UUID
 # One list of types, the exchanges' own: what an order is called here is what it is called there.
 from caopan.domain.market.order_types import ExchangeOrderType as OrderType
 from caopan.kernel.errors import CorruptState
+from caopan.kernel.ids import FOREIGN_PREFIX
 
 __all__ = [
     "EDGES",
@@ -154,6 +155,11 @@ class Order:
     def open_qty(self) -> int:
         """Return the quantity not yet filled."""
         return self.qty - self.filled_qty
+
+    @property
+    def is_foreign(self) -> bool:
+        """Return whether somebody placed it at the venue without us."""
+        return self.client_order_id.startswith(FOREIGN_PREFIX)
 
     @property
     def is_terminal(self) -> bool:

@@ -1,0 +1,113 @@
+"""What a halt does to an account beside stopping it: open orders are cancelled, positions sold.
+
+Owns `carry_out`. Cancels are asked for whatever else fails; flattening goes through the gate like
+any order. Must never lift a halt. Tests: tests/unit/application/test_halting.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from caopan.application.intents import prices_of
+from caopan.application.pipeline import Pipeline
+from caopan.domain.decision.shapes import Action, ActionType
+from caopan.domain.market.phases import Phase
+from caopan.domain.market.price_cage import CAGE_PHASES, BookTop, base_price, cage_bound
+from caopan.domain.market.reference import Exchange, Reference
+from caopan.domain.orders.order import Order, OrderType, Side
+from caopan.domain.risk.kill_switch import KillLevel
+from caopan.kernel.clock import iso, shanghai
+from caopan.kernel.errors import Denied
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOut:
+    """What is left of an account after a halt was carried out."""
+
+    still_open: Sequence[Order]
+    """Orders the venue has not yet said are over."""
+    unsold: Mapping[str, int]
+    """Shares by symbol that are not up for sale: bought today, suspended, or held back."""
+
+
+async def carry_out(pipeline: Pipeline, reason: str) -> CarriedOut:
+    """Cancel everything open where the level asks for it, and sell what is sellable at level 3.
+
+    Safe to repeat: what is cancelled stays so, what is up for sale is not sold twice.
+    """
+    level = pipeline.seat.level()
+    if level < KillLevel.NO_ORDERS:
+        return CarriedOut(list(pipeline.account.working.values()), {})
+    if level < KillLevel.FLATTEN:
+        return CarriedOut(await pipeline.controller.cancel_all(), {})
+    for order in list(pipeline.account.working.values()):
+        if order.side is Side.BUY:
+            await pipeline.controller.cancel(order)
+    await pipeline.settle()
+    sales = sales_of(pipeline)
+    if sales:
+        slot = f"flatten {iso(pipeline.desk.clock.now())}"
+        await pipeline.operate(slot, sales, "kill switch", reason)
+        await pipeline.settle()
+    book = pipeline.account.book
+    left = book.quantities()
+    for order in pipeline.account.working.values():
+        if order.side is Side.SELL:
+            left[order.symbol] = left.get(order.symbol, 0) - order.open_qty
+    unsold = {symbol: qty for symbol, qty in left.items() if qty > 0}
+    return CarriedOut(list(pipeline.account.working.values()), unsold)
+
+
+def sales_of(pipeline: Pipeline) -> list[Action]:
+    """Return orders that sell all that is sellable now, each as large as one order may be."""
+    desk, book = pipeline.desk, pipeline.account.book
+    now = desk.clock.now()
+    day = desk.calendar.on_or_before(shanghai(now).date())
+    references = desk.market.references(day, now)
+    prices = prices_of(desk, references, book.quantities(), day, now)
+    found: list[Action] = []
+    for symbol in sorted(book.quantities()):
+        reference = references.get(symbol)
+        if reference is None or symbol not in prices:
+            continue
+        left = book.sellable(symbol, day, t_plus_one=reference.t_plus_one)
+        price = _lowest(pipeline, reference, prices[symbol])
+        while left > 0:
+            qty = min(left, reference.max_limit_qty)
+            found.append(_sale(len(found), symbol, qty, price))
+            left -= qty
+    return found
+
+
+def _sale(index: int, symbol: str, qty: int, price: int) -> Action:
+    return Action(
+        index=index,
+        type=ActionType.PLACE_ORDER,
+        symbol=symbol,
+        side=Side.SELL,
+        order_type=OrderType.LIMIT,
+        price=price,
+        qty=qty,
+    )
+
+
+def _lowest(pipeline: Pipeline, reference: Reference, last: int) -> int:
+    """Return the lowest price the exchange takes now: limit-down, or the cage where it applies."""
+    desk, tick = pipeline.desk, reference.tick_size
+    now = desk.clock.now()
+    exchange = Exchange(reference.symbol[-2:])
+    lowest = reference.limit_down
+    phase = Phase.CLOSED
+    if desk.calendar.is_session(reference.day):
+        phase = desk.phases.phase_of(now, session=True, exchange=exchange)
+    if desk.rules is not None and phase in CAGE_PHASES:
+        try:
+            row = desk.rules.cages.row(exchange, reference.board, reference.day)
+            if row.share is not None:
+                top = BookTop(None, None, last, reference.pre_close)
+                caged = cage_bound(row, base_price(top, buying=False), tick, buying=False)
+                lowest = caged if lowest is None else max(lowest, caged)
+        except Denied:
+            pass  # the gate refuses what nobody knows the cage of
+    return last // tick * tick if lowest is None else lowest

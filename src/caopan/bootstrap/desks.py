@@ -1,0 +1,239 @@
+"""The desk's own account: found or opened, sat down at, brought up to the present.
+
+Owns the object graph of a desk run for every command that acts on it (`cycle`, `account`,
+`reconcile`, `halt`). A desk is created once and lives on; days that passed since the last decision
+are settled and closed first, in order. Must never let two data sets share one desk, nor two
+processes one account.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from caopan.adapters.clock.system import SystemClock, monotonic_ms
+from caopan.adapters.kill_switch.switch import FlagSwitch, flag_sources
+from caopan.adapters.market_data.panel import KNOWN_BEFORE_OPEN, MarketPanel
+from caopan.adapters.postgres.connection import conninfo
+from caopan.adapters.postgres.store import PostgresStore
+from caopan.adapters.rules.book import load_rules
+from caopan.application.halting import carry_out
+from caopan.application.pipeline import Pipeline
+from caopan.application.ports.store import Run, RunKind, Store
+from caopan.application.replay.clock import ReplayClock
+from caopan.application.replay.runner import SETTLE_AT
+from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
+from caopan.bootstrap.models import choose_model
+from caopan.bootstrap.replaying import opened_desk
+from caopan.bootstrap.run_config import DEFAULT_CASH, RunConfig, config_hash
+from caopan.domain.accounting.fees import fee_schedule
+from caopan.domain.market.calendar import TradingCalendar
+from caopan.domain.risk.kill_switch import KillLevel
+from caopan.domain.risk.policy import RiskPolicy
+from caopan.kernel.canonical import sha256_hex
+from caopan.kernel.clock import Clock, at_shanghai, iso, shanghai
+from caopan.kernel.errors import ConfigInvalid, Denied
+from caopan.settings import Settings
+
+_SYNTHETIC_DAYS = 330
+_SYNTHETIC_BREADTH = 40
+_NONCE_BYTES = 16
+_PLACE_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class DeskChoice:
+    """Which desk, and what a new one begins with. Cash in units."""
+
+    cash: int = DEFAULT_CASH
+    model: str | None = None
+    data: Path | None = None
+    """None means the synthetic market of `seed`."""
+    seed: int = 7
+
+    @property
+    def account_id(self) -> str:
+        """Return the desk's name, which is its market's: one account never trades two data sets."""
+        if self.data is None:
+            return f"sandbox-synthetic-{self.seed}"
+        place = sha256_hex(str(self.data.resolve()).encode())[:_PLACE_DIGITS]
+        return f"sandbox-{self.data.name}-{place}"
+
+
+@asynccontextmanager
+async def sat_down(
+    database_url: str,
+    settings: Settings,
+    choice: DeskChoice,
+    clock: Clock,
+    *,
+    create: bool = False,
+) -> AsyncGenerator[Pipeline]:
+    """Give the chosen desk's pipeline: leased, started, and brought up to the present.
+
+    Raises:
+        Denied: DATA_CALENDAR outside the calendar's years, DATA_STALE if the data ends before the
+            present session.
+        ConfigInvalid: DESK_UNKNOWN if there is no such desk and none is to be opened,
+            CLOCK_BACKWARDS if the desk has already decided after `clock`.
+        Conflict: RUN_BUSY if another process sits there.
+    """
+    async with PostgresStore(database_url) as store:
+        calendar = await open_calendar(store)
+        today = session_in_hand(calendar, clock)
+        market = _open_market(choice, calendar, today)
+        _refuse_stale(market, today)
+        model = choose_model(choice.model, settings)
+        run = await _desk_run(store, choice, market, today, create=create)
+        switch = FlagSwitch(
+            flag_sources(settings.home, run.run_id, conninfo(database_url)),
+            lambda: monotonic_ms() / 1000,
+        )
+        async with store.lease(run.run_id):
+            with switch:
+                async with opened_desk(
+                    database_url, store, run, market, model, clock, calendar, switch
+                ) as desk:
+                    pipeline = Pipeline(desk)
+                    await _refuse_going_back(pipeline)
+                    await pipeline.start(choice.cash)
+                    await _catch_up(pipeline, calendar, today)
+                    _remember(settings, choice, clock)
+                    yield pipeline
+
+
+def choice_of(settings: Settings, run: Run) -> tuple[DeskChoice, Clock]:
+    """Return how a desk that exists was chosen, and the time it lives in.
+
+    A desk that last acted on a past moment (`--at`) stays there until it is told another.
+
+    Raises:
+        ConfigInvalid: DESK_UNNOTED if this machine never sat at the desk.
+    """
+    note = _note(settings, run.account_id)
+    try:
+        noted = json.loads(note.read_text("utf-8"))
+        data = None if noted["data"] is None else Path(noted["data"])
+        at = None if noted["at"] is None else datetime.fromisoformat(noted["at"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigInvalid(
+            "DESK_UNNOTED",
+            f"where the data of desk {run.run_id} ({run.account_id}) lies is not noted here",
+            remedy="run `caopan reconcile` with its --data once",
+        ) from error
+    choice = DeskChoice(data=data, seed=int(run.config["seed"]))
+    return choice, SystemClock() if at is None else ReplayClock(at)
+
+
+def session_in_hand(calendar: TradingCalendar, clock: Clock) -> date:
+    """Return the session to act on: until the rules of a day are known, still the one before."""
+    local = shanghai(clock.now())
+    known = local.time() >= KNOWN_BEFORE_OPEN
+    return calendar.on_or_before(local.date() if known else local.date() - timedelta(days=1))
+
+
+async def _catch_up(pipeline: Pipeline, calendar: TradingCalendar, today: date) -> None:
+    """Settle, reconcile and close, in order, every session that ended since the last close.
+
+    A halt that nobody has carried out yet is carried out before anything else.
+    """
+    now = pipeline.desk.clock.now()
+    if pipeline.seat.level() >= KillLevel.NO_ORDERS:
+        await carry_out(pipeline, "found halted at the start")
+    await pipeline.settle()
+    last = pipeline.account.last_nav
+    if last is None:
+        # No close yet: the days to go through begin where the desk was opened, not today.
+        first = date.fromisoformat(str(pipeline.desk.run.config["start"]))
+    else:
+        first = calendar.next_session(last.trading_day)
+    for day in calendar.between(first, today) if first <= today else ():
+        await pipeline.open_day(day)
+        if at_shanghai(day, SETTLE_AT) <= now:
+            await pipeline.close_day(day, None)
+    await pipeline.reconcile("start")
+
+
+def _open_market(choice: DeskChoice, calendar: TradingCalendar, today: date) -> MarketPanel:
+    if choice.data is not None:
+        return open_files(choice.data, calendar, None)[0]
+    return open_synthetic(
+        choice.seed, calendar, end=today, days=_SYNTHETIC_DAYS, breadth=_SYNTHETIC_BREADTH
+    )[0]
+
+
+def _refuse_stale(market: MarketPanel, today: date) -> None:
+    if market.info.last_day < today:
+        raise Denied(
+            "DATA_STALE",
+            f"{market.info.label} ends on {market.info.last_day}, the decision is for {today}",
+            remedy="give newer data, or decide on a past day with --at",
+        )
+
+
+async def _refuse_going_back(pipeline: Pipeline) -> None:
+    now = pipeline.desk.clock.now()
+    async with pipeline.seat.begin() as uow:
+        newest = await uow.cycles.last()
+    if newest is not None and newest.opened_at > now:
+        raise ConfigInvalid(
+            "CLOCK_BACKWARDS",
+            f"the desk has already decided at {iso(newest.opened_at)}, after {iso(now)}",
+            remedy="choose a later --at",
+        )
+
+
+async def _desk_run(
+    store: Store,
+    choice: DeskChoice,
+    market: MarketPanel,
+    today: date,
+    *,
+    create: bool,
+) -> Run:
+    """Return the running desk of this market, opening one if there is none and it may be."""
+    for run in await store.runs(RunKind.DESK, unfinished=True):
+        if run.account_id == choice.account_id:
+            return run
+    if not create:
+        raise ConfigInvalid(
+            "DESK_UNKNOWN",
+            f"there is no desk on {market.info.label}",
+            remedy="open one with `caopan account import` or `caopan cycle`",
+        )
+    config: dict[str, Any] = RunConfig(
+        kind=RunKind.DESK,
+        account_id=choice.account_id,
+        model=choice.model or "default",
+        cash=choice.cash,
+        start=today,
+        end=today,
+        seed=choice.seed,
+        symbols=None,
+        nonce=secrets.token_hex(_NONCE_BYTES),
+    ).as_json(market.info, RiskPolicy(), fee_schedule(load_rules().fees))
+    return await store.create_run(
+        RunKind.DESK, choice.account_id, config, config_hash(config), SystemClock().now()
+    )
+
+
+def _remember(settings: Settings, choice: DeskChoice, clock: Clock) -> None:
+    """Note on this machine where the desk's data lies and which time it lives in."""
+    note = _note(settings, choice.account_id)
+    note.parent.mkdir(parents=True, exist_ok=True)
+    data = None if choice.data is None else str(choice.data.resolve())
+    at = iso(clock.now()) if isinstance(clock, ReplayClock) else None
+    fresh = note.with_suffix(".new")
+    fresh.write_text(json.dumps({"data": data, "at": at}), encoding="utf-8")
+    fresh.replace(note)
+
+
+def _note(settings: Settings, account_id: str) -> Path:
+    """Return where this machine keeps the note on a desk: no ledger holds a path."""
+    return settings.home / "desks" / f"{account_id}.json"
