@@ -9,9 +9,10 @@ tests/unit/domain/risk/test_gate.py, tests/property/domain/risk.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from caopan.domain.decision.shapes import ActionType, ActionVerdict, Reason
 from caopan.domain.orders.order import Order, Side
@@ -103,15 +104,23 @@ def modified(question: Question, target: Resting) -> Question:
     return replace(question, standing=standing, modifies=True)
 
 
-def judge_in_turn(asked: Sequence[Asked], *, all_or_none: bool = False) -> list[ActionVerdict]:
+def judge_in_turn(
+    asked: Sequence[Asked],
+    *,
+    all_or_none: bool = False,
+    suggest: Callable[[Question, ActionVerdict], Mapping[str, Any] | None] | None = None,
+) -> list[ActionVerdict]:
     """Return the verdicts on a decision's actions, each on the account as the ones before leave it.
 
     All questions hold the same standing, which is changed by what passes. An action that depends on
     a refused one, or with `all_or_none` any action beside a refused one, is RISK_DEPENDENCY.
+    `suggest` (correction.py) gives each refused order the correction that goes with its verdict.
     """
     verdicts: dict[int, ActionVerdict] = {}
     for one in asked:
         verdict = _dependent(one, verdicts) or _judged(one)
+        if suggest is not None and not verdict.passed:
+            verdict = _corrected(one, verdict, suggest)
         verdicts[one.index] = verdict
         if verdict.passed:
             _take(one)
@@ -215,6 +224,19 @@ def _judged(one: Asked) -> ActionVerdict:
     if one.type is ActionType.MODIFY_ORDER:
         return judge_modify(one.question, one.target, account_id=one.account_id)
     return judge_order(one.question)
+
+
+def _corrected(
+    one: Asked,
+    verdict: ActionVerdict,
+    suggest: Callable[[Question, ActionVerdict], Mapping[str, Any] | None],
+) -> ActionVerdict:
+    question = one.question
+    if question is None:
+        return verdict
+    if one.type is ActionType.MODIFY_ORDER and one.target is not None:
+        question = modified(question, one.target)
+    return replace(verdict, suggestion=suggest(question, verdict))
 
 
 def _take(one: Asked) -> None:

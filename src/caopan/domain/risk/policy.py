@@ -218,9 +218,9 @@ def _symbols(path: str, value: object) -> frozenset[str]:
 
 
 def _posture(path: str, value: object) -> Posture:
-    if value not in set(Posture):
+    if not isinstance(value, str) or value not in set(Posture):
         raise refused(path, value, f"write one of {', '.join(Posture)}")
-    return Posture(str(value))
+    return Posture(value)
 
 
 def _schedule(value: object) -> tuple[PostureSlot, ...]:
@@ -261,3 +261,22 @@ def _sessions(value: object) -> int:
         remedy = "write refuse, allow, or the number of sessions after listing without buys"
         raise refused("new_listing_policy", value, remedy)
     return value
+
+
+def parameters(policy: RiskPolicy, names: Collection[str]) -> dict[str, Any]:
+    """Return the fields `names` of a policy as JSON values; null where a limit is not set."""
+    body, found = policy.as_json(), dict[str, Any]()
+    words = {field_name: name for name, field_name in _WORDS.items()}
+    for name in names:
+        if name in LIMITS:
+            found[name] = body["limits"].get(name)
+        elif name in ("blacklist", "whitelist"):
+            found[name] = body["lists"].get(name)
+        elif name.startswith("posture_"):
+            found[name] = body["posture"][name.removeprefix("posture_")]
+        elif name == "new_listing_days_refused":
+            found["new_listing_policy"] = body["new_listing_policy"]
+        else:
+            word = words.get(name, name)
+            found[word] = body[word]
+    return found

@@ -39,6 +39,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "reset": "caopan.interfaces.cli.operations:reset",
     "exchange": "caopan.interfaces.cli.exchange:exchange",
     "rules": "caopan.interfaces.cli.rules:rules",
+    "gate": "caopan.interfaces.cli.gate:gate",
+    "risk": "caopan.interfaces.cli.risk:risk",
     "fees": "caopan.interfaces.cli.fees:fees",
     "bench": "caopan.interfaces.cli.bench:bench",
 }

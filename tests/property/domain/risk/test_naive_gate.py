@@ -359,7 +359,7 @@ def taste(f: Facts) -> set[str]:
     listed_for = r.listing_day_index if r is not None else None
     if listed_for is not None and listed_for <= p.new_listing_days_refused:
         found.add("RISK_NEW_LISTING")
-    if p.exit_plan_required and not o.has_exit_plan:
+    if p.exit_plan_required and not o.has_exit_plan and not f.b.modifies:
         found.add("RISK_NO_EXIT_PLAN")
     if r is not None and r.limit_up is not None and o.price == r.limit_up:
         if not p.allow_limit_up_buy:

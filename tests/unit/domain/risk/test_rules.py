@@ -410,6 +410,7 @@ CASES = [
     Case("day 1, sale", {"listing_day_index": 1, **SELL}),
     # --- exit plan
     Case("no exit plan", {"has_exit_plan": False}, (("RISK_NO_EXIT_PLAN", None, None),)),
+    Case("modified, its plan goes on", {"has_exit_plan": False, "modifies": True}),
     Case("no exit plan by policy", {"has_exit_plan": False, "exit_plan_required": False}),
     # --- duplicate, self trade
     Case(

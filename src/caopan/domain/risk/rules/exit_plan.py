@@ -15,6 +15,8 @@ def judge(question: Question) -> Reason | None:
     order = question.order
     if order.side is Side.SELL or order.has_exit_plan or not question.policy.exit_plan_required:
         return None
+    if question.modifies:
+        return None  # the plan of the order it replaces goes on
     return question.no("RISK_NO_EXIT_PLAN", f"the buy of {order.symbol} has no exit plan")
 
 

@@ -1,0 +1,87 @@
+"""The gate on files.
+
+Owns `gate_check` (reads the files, loads the rules of this installation) and `read_policy_file`.
+Must never write or use a network.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from caopan.adapters.calendar.xshg import load_calendar
+from caopan.adapters.rules.book import load_rules
+from caopan.application.file_fields import Node
+from caopan.application.gate_file import GateFiles, GateRules, check_files
+from caopan.domain.risk.policy import RiskPolicy
+from caopan.kernel.errors import ConfigInvalid
+
+_LARGEST = 64 * 2**20
+
+
+def gate_check(
+    observation: Path, decision: Path, account: Path, policy: Path, at: datetime | None
+) -> dict[str, Any]:
+    """Return the RiskResult of four files.
+
+    Raises:
+        ConfigInvalid: GATE_FILE_UNREADABLE, or as `check_files`.
+    """
+    book = load_rules()
+    files = GateFiles(*(read_json(path) for path in (observation, decision, account, policy)))
+    rules = GateRules(book.market, book.fees, load_calendar())
+    return check_files(files, rules, at)
+
+
+def read_policy_file(path: Path | None) -> RiskPolicy:
+    """Return the policy of a file, the built-in one without a file. Raises as `gate_check`."""
+    if path is None:
+        return RiskPolicy()
+    try:
+        return RiskPolicy.from_json(read_json(path).value)
+    except ConfigInvalid as error:
+        if path.name in error.message:
+            raise
+        raise ConfigInvalid(
+            error.code, f"{path.name}: {error.message}", remedy=error.remedy
+        ) from error
+
+
+def read_json(path: Path) -> Node:
+    """Return the JSON values of a file; numbers with a point stay exact decimals.
+
+    Raises:
+        ConfigInvalid: GATE_FILE_UNREADABLE naming the file.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise _unreadable(path, "it is larger than 64 MiB")
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(
+            text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once
+        )
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, str(error)) from error
+    return Node(path.name, "", value)
+
+
+def _unreadable(path: Path, why: str) -> ConfigInvalid:
+    remedy = "give a UTF-8 file that holds one JSON object"
+    return ConfigInvalid("GATE_FILE_UNREADABLE", f"{path.name}: {why}", remedy=remedy)
+
+
+def _no_constant(word: str) -> object:
+    message = f"{word} is no JSON number"
+    raise ValueError(message)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        message = f"{next(n for n in names if names.count(n) > 1)!r} is given twice"
+        raise ValueError(message)
+    return found
