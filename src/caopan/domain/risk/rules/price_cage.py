@@ -27,9 +27,9 @@ def judge(question: Question) -> Reason | None:
     base = base_price(top, buying=buying)
     if base <= 0:
         return question.no("RISK_PRICE_CAGE", f"the base of the price cage is {yuan(base)}")
-    if (order.price <= base) if buying else (order.price >= base):
-        return None  # on the near side of the base: the bound lies at least a tick beyond it
-    bound = cage_bound(row, base, reference.tick_size, buying=buying)
+    # On the near side of the base: the bound lies at least a tick beyond it.
+    near = order.price <= base if buying else order.price >= base
+    bound = order.price if near else cage_bound(row, base, reference.tick_size, buying=buying)
     if (order.price <= bound) if buying else (order.price >= bound):
         return None
     return question.no(
