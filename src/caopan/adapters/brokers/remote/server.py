@@ -105,15 +105,15 @@ class BrokerServer:
         if self._server is not None:
             self._server.close()
         serving = [task for task in self._open.values() if task is not None]
-        for writer in list(self._open):
-            writer.close()
+        for task in serving:
+            task.cancel()
         await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open[writer] = asyncio.current_task()
         try:
-            # A client that goes away ends its connection, not the server.
-            with contextlib.suppress(OSError, EOFError, Malformed):
+            # A client that goes away ends its connection, not the server; `stop` ends it too.
+            with contextlib.suppress(OSError, EOFError, Malformed, asyncio.CancelledError):
                 if not await self._greeted(reader, writer):
                     return
                 while True:
