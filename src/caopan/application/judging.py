@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from fractions import Fraction
 from itertools import pairwise
 from statistics import pstdev
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from caopan.application import records
 from caopan.application.account import AccountCache
@@ -21,11 +21,12 @@ from caopan.application.intents import Surroundings, proposed_of, question_of
 from caopan.domain.accounting.journal import CASH_FROZEN
 from caopan.domain.decision.shapes import Action, ActionType, ActionVerdict, Decision
 from caopan.domain.market.reference import DailyBar, Reference
-from caopan.domain.orders.order import Order
+from caopan.domain.orders.order import Order, OrderType, Side
 from caopan.domain.risk.gate import Asked, Resting, judge_in_turn
 from caopan.domain.risk.kill_switch import Posture
 from caopan.domain.risk.question import Question, Standing, Stats
 
+_Maybe = TypeVar("_Maybe", Action, Action | None)
 _CHANGES = frozenset({ActionType.CANCEL_ORDER, ActionType.MODIFY_ORDER})
 _STATS_SESSIONS: Final = 20
 _LOOK_BACK = timedelta(days=60)
@@ -44,7 +45,9 @@ def judge_actions(
     if decision.max_new_cash is not None:
         standing.cash_free = min(standing.cash_free, decision.max_new_cash)
     asked_for = [action for action in decision.actions if action.type is not ActionType.NO_OP]
-    whole = {action.index: completed_for(action, account) for action in asked_for}
+    whole = {
+        action.index: protected(completed_for(action, account), references) for action in asked_for
+    }
     symbols = {one.symbol for one in whole.values() if one is not None and one.symbol is not None}
     around = surroundings(desk, decision, symbols, now)
     asked: list[Asked] = []
@@ -106,6 +109,20 @@ def completed_for(action: Action, account: AccountCache) -> Action | None:
         return action
     target = target_of(action, account)
     return None if target is None or target.is_terminal else completed(action, target)
+
+
+def protected(action: _Maybe, references: Mapping[str, Reference]) -> _Maybe:
+    """Give a market order the day's limit as its protective price, as brokers do.
+
+    The most it can cost is then known, and reserved. Where no limit applies it has none.
+    """
+    if action is None or action.price is not None or action.order_type in (None, OrderType.LIMIT):
+        return action
+    reference = references.get(action.symbol or "")
+    if reference is None:
+        return action
+    bound = reference.limit_up if action.side is Side.BUY else reference.limit_down
+    return replace(action, price=bound)
 
 
 def completed(action: Action, target: Order) -> Action:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from caopan.application import records
 from caopan.application.account import AccountCache
@@ -39,6 +39,7 @@ from caopan.application.judging import (
     completed,
     exit_plans_of,
     judge_actions,
+    protected,
     surroundings,
     target_of,
 )
@@ -58,7 +59,7 @@ from caopan.domain.ledger.chain import Draft
 from caopan.domain.orders.order import Order, OrderStatus
 from caopan.domain.risk.gate import judge_order
 from caopan.domain.risk.kill_switch import KillLevel
-from caopan.kernel.clock import shanghai
+from caopan.kernel.clock import at_shanghai, shanghai
 from caopan.kernel.errors import CorruptState, Denied
 from caopan.kernel.ids import derived_uuid
 
@@ -76,6 +77,8 @@ class Work:
     observation: Observation | None = None
     decision: Decision | None = None
     orders: list[Order] = field(default_factory=list[Order])
+    passed: frozenset[int] | None = None
+    """Indices of the actions that the gate passed."""
 
 
 class Pipeline:
@@ -149,7 +152,13 @@ class Pipeline:
         """
         run, now = self.desk.run, self.desk.clock.now()
         day = self.desk.calendar.on_or_before(shanghai(now).date())
-        decision_id = derived_uuid(now, run.config_hash, "operator", day.isoformat(), slot)
+        # Of the day, not of the moment: asked for again, it is the same request.
+        midnight = at_shanghai(day, time())
+        decision_id = derived_uuid(midnight, run.config_hash, "operator", day.isoformat(), slot)
+        async with self.seat.begin() as uow:
+            known = await uow.cycles.get(decision_id)
+        if known is not None:
+            return await self._carry(Work(known))
         cycle = Cycle(
             decision_id=decision_id,
             trace_id=derived_uuid(now, run.config_hash, "trace", str(decision_id)),
@@ -263,9 +272,9 @@ class Pipeline:
         control = self.seat.control_now()
         standing = self.account.standing(references, prices, day, control=control)
         verdicts = judge_actions(self.desk, self.account, references, standing, decision, now)
-        passed = {verdict.action_index for verdict in verdicts if verdict.passed}
+        passed = frozenset(verdict.action_index for verdict in verdicts if verdict.passed)
         orders = [
-            order_of(self.desk, work.cycle, decision, action, now)
+            order_of(self.desk, work.cycle, decision, protected(action, references), now)
             for action in decision.actions
             if action.type is ActionType.PLACE_ORDER and action.index in passed
         ]
@@ -286,7 +295,7 @@ class Pipeline:
             await uow.commit()
         self.account.apply(freezes, orders)
         self.account.exit_plans.update(exit_plans_of(decision, orders))
-        work.cycle, work.orders = cycle, orders
+        work.cycle, work.orders, work.passed = cycle, orders, passed
 
     async def _execute(self, work: Work) -> None:
         """Go JUDGED → ORDERED: cancels and changes, and each order judged again and sent once."""
@@ -294,8 +303,13 @@ class Pipeline:
         if not work.orders:
             async with self.seat.begin() as uow:
                 work.orders = list(await uow.orders.of_decision(work.cycle.decision_id))
+        if work.passed is None:
+            async with self.seat.begin() as uow:
+                work.passed = await records.read_passed(uow, work.cycle)
         own = {order.action_index: order for order in work.orders}
         for action in decision.actions:
+            if action.index not in work.passed:
+                continue
             if action.type is ActionType.CANCEL_ORDER:
                 await self._cancel(action)
             elif action.type is ActionType.MODIFY_ORDER:
@@ -334,7 +348,9 @@ class Pipeline:
         now, cycle = self.desk.clock.now(), work.cycle
         decision, day = await self._decision(work), cycle.trading_day
         # What the old order traded while its cancel was on the way is part of what was asked for.
-        seen = filled_when_seen(await self._observation(work), ended)
+        seen = 0
+        if cycle.origin is Origin.MODEL:
+            seen = filled_when_seen(await self._observation(work), ended)
         wanted = (action.qty or ended.qty - seen) - (ended.filled_qty - seen)
         if wanted <= 0:
             return None

@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from caopan.adapters.brokers.sandbox.venue import SandboxVenue
+from caopan.adapters.brokers.second_gate import SecondGate, SecondLimits
 from caopan.adapters.clock.system import SystemClock, monotonic_ms
 from caopan.adapters.market_data.panel import Finding, MarketPanel
 from caopan.adapters.postgres.bars import import_bars
@@ -191,7 +192,12 @@ async def opened_desk(
             store=store,
             market=market,
             model=model,
-            broker=venue,
+            broker=SecondGate(
+                venue,
+                clock=clock,
+                switch=kill_switch,
+                limits=SecondLimits(orders_per_second=venue.capabilities.orders_per_second),
+            ),
             clock=clock,
             calendar=calendar,
             phases=rules.market.phases,
