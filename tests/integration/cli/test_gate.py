@@ -202,7 +202,7 @@ def test_actions_are_judged_in_turn(check):
     place = DECISION["actions"][0]
     actions = [
         {"type": "cancel_order", "target_order_id": "o1"},
-        {"type": "cancel_order", "target_order_id": "unknown"},
+        {"type": "modify_order", "target_order_id": "unknown", "qty": 100},
         {"type": "modify_order", "target_order_id": "o1", "price": "9.95"},
         {**place, "depends_on": 1},
         {"type": "no_op"},

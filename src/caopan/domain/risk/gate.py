@@ -219,8 +219,14 @@ def _judged(one: Asked) -> ActionVerdict:
         return ActionVerdict(one.index, (one.fault,))
     if one.type is ActionType.CANCEL_ORDER:
         return judge_cancel(one.target, account_id=one.account_id, action_index=one.index)
-    if one.question is None:
+    if one.type is ActionType.NO_OP:
         return ActionVerdict(one.index, ())
+    if one.question is None:
+        # Without a question there is nothing to pass: an unknown target, or a type not planned yet.
+        reason = _not_ours(one.target, one.account_id, one.index) or Reason(
+            UNKNOWN_ORDER, one.index, f"{one.type} without the order it asks for"
+        )
+        return ActionVerdict(one.index, (reason,))
     if one.type is ActionType.MODIFY_ORDER:
         return judge_modify(one.question, one.target, account_id=one.account_id)
     return judge_order(one.question)

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from caopan.domain.decision.shapes import Reason
+from caopan.domain.decision.shapes import ActionType, Reason
 from caopan.domain.orders.order import OrderType, Side
 from caopan.domain.risk import gate
 from caopan.domain.risk.correction import suggest
 from caopan.domain.risk.gate import (
+    Asked,
     Resting,
     copied,
     judge_cancel,
+    judge_in_turn,
     judge_modify,
     judge_order,
     release,
@@ -336,3 +338,11 @@ def test_what_is_suggested_would_pass_and_asks_for_no_more(seeded, draw):
     wanted = {"RISK_TICK", "RISK_PRICE_BAND", "RISK_DRIFT", "RISK_LOT_SIZE", "RISK_ORDER_CAP"}
     wanted |= {"RISK_INSUFFICIENT_CASH", "RISK_POSITION_CAP", "RISK_TPLUS1", "RISK_MAX_ORDER_QTY"}
     assert wanted <= set(mended), mended
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ActionType if kind is not ActionType.NO_OP])
+def test_an_action_without_its_order_is_never_passed(kind):
+    target = Resting("a", "mine", MINE, Side.BUY, 100_000, 100)
+    for known in (None, target):
+        (verdict,) = judge_in_turn([Asked(0, kind, "mine", target=known)])
+        assert verdict.passed == (kind is ActionType.CANCEL_ORDER and known is not None)
