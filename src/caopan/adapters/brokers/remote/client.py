@@ -181,8 +181,10 @@ class RemoteBroker:
     async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._line is not None:
             reader, writer = self._line
-            # A line that the other side has closed is known before anything is written to it.
-            await asyncio.sleep(0)
+            # Two turns of the loop, so that a hang-up that has arrived is known before anything is
+            # written to a dead line.
+            for _ in range(2):
+                await asyncio.sleep(0)
             if not (reader.at_eof() or writer.is_closing()):
                 return self._line
             self._drop()
