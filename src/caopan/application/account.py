@@ -174,9 +174,11 @@ class AccountCache:
         *,
         control: Control | None,
         without: Order | None = None,
+        requests_last_second: int = 0,
     ) -> Standing:
         """Return the account as the gate judges it; `without` leaves out one order's reservation.
 
+        What is not yet to be sent is judged as if nothing had just been: sending keeps the pace.
         Holdings without a price today keep their cost as exposure, so that they are never free.
         """
         book = self.book
@@ -219,6 +221,7 @@ class AccountCache:
             orders_today=self.orders_on(day) - (without is not None),
             working={(order.symbol, order.side) for order in working},
             resting=_best_resting(working),
+            requests_last_second=requests_last_second,
             control=control,
             opened_on=opened_on,
             exited_on=dict(self.exited_on),
@@ -230,7 +233,7 @@ class AccountCache:
     def _count_today(self, standing: Standing, day: date, left_out: UUID | None) -> None:
         """Fill in what was done today: what was filled, and what is still open at its price."""
         ordered: dict[tuple[str, Side], int] = {}
-        value = {Side.BUY: 0, Side.SELL: 0}
+        filled, still_open = dict.fromkeys(Side, 0), dict.fromkeys(Side, 0)
         opened: set[str] = set()
         cancels = 0
         for order in self.day_orders.values() if day == self.day else ():
@@ -242,12 +245,14 @@ class AccountCache:
                 continue
             key = (order.symbol, order.side)
             ordered[key] = ordered.get(key, 0) + order.filled_qty + is_open
-            value[order.side] += order.filled_amount + is_open * order.price
+            filled[order.side] += order.filled_amount
+            still_open[order.side] += is_open * order.price
             opens = (standing.opened_on or {}).get(order.symbol, day) == day
             if order.side is Side.BUY and opens:
                 opened.add(order.symbol)
         standing.ordered_today = ordered
-        standing.bought_value, standing.sold_value = value[Side.BUY], value[Side.SELL]
+        standing.bought_value = filled[Side.BUY] + still_open[Side.BUY]
+        standing.sold_value, standing.selling_value = filled[Side.SELL], still_open[Side.SELL]
         standing.cancels_today = cancels
         standing.opened_today = opened
 

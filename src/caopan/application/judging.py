@@ -22,12 +22,15 @@ from caopan.domain.accounting.journal import CASH_FROZEN
 from caopan.domain.decision.shapes import Action, ActionType, ActionVerdict, Decision
 from caopan.domain.market.reference import DailyBar, Reference
 from caopan.domain.orders.order import Order, OrderType, Side
+from caopan.domain.risk.correction import suggest
 from caopan.domain.risk.gate import Asked, Resting, judge_in_turn
 from caopan.domain.risk.kill_switch import Posture
+from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.question import Question, Standing, Stats
 
 _Maybe = TypeVar("_Maybe", Action, Action | None)
 _CHANGES = frozenset({ActionType.CANCEL_ORDER, ActionType.MODIFY_ORDER})
+_BPS: Final = 10_000
 _STATS_SESSIONS: Final = 20
 _LOOK_BACK = timedelta(days=60)
 """Calendar days that hold so many sessions, holidays included."""
@@ -46,7 +49,8 @@ def judge_actions(
         standing.cash_free = min(standing.cash_free, decision.max_new_cash)
     asked_for = [action for action in decision.actions if action.type is not ActionType.NO_OP]
     whole = {
-        action.index: protected(completed_for(action, account), references) for action in asked_for
+        action.index: protected(completed_for(action, account), references, desk.policy)
+        for action in asked_for
     }
     symbols = {one.symbol for one in whole.values() if one is not None and one.symbol is not None}
     around = surroundings(desk, decision, symbols, now)
@@ -79,7 +83,7 @@ def judge_actions(
         else one
         for one in asked
     ]
-    return judge_in_turn(asked, all_or_none=desk.policy.all_or_none)
+    return judge_in_turn(asked, all_or_none=desk.policy.all_or_none, suggest=suggest)
 
 
 def surroundings(
@@ -111,17 +115,24 @@ def completed_for(action: Action, account: AccountCache) -> Action | None:
     return None if target is None or target.is_terminal else completed(action, target)
 
 
-def protected(action: _Maybe, references: Mapping[str, Reference]) -> _Maybe:
-    """Give a market order the day's limit as its protective price, as brokers do.
+def protected(action: _Maybe, references: Mapping[str, Reference], policy: RiskPolicy) -> _Maybe:
+    """Give a market order a protective price: as far as the policy lets the price drift.
 
-    The most it can cost is then known, and reserved. Where no limit applies it has none.
+    It lies within the day's limits. The most the order can cost is then known, and reserved.
     """
-    if action is None or action.price is not None or action.order_type in (None, OrderType.LIMIT):
+    if action is None or action.price is not None or action.order_type is OrderType.LIMIT:
         return action
     reference = references.get(action.symbol or "")
     if reference is None:
         return action
-    bound = reference.limit_up if action.side is Side.BUY else reference.limit_down
+    base, tick = reference.pre_close, reference.tick_size
+    room = base * policy.max_drift_bps // _BPS
+    if action.side is Side.BUY:
+        bound = (base + room) // tick * tick
+        bound = bound if reference.limit_up is None else min(bound, reference.limit_up)
+    else:
+        bound = -(-(base - room) // tick) * tick
+        bound = bound if reference.limit_down is None else max(bound, reference.limit_down)
     return replace(action, price=bound)
 
 

@@ -274,7 +274,13 @@ class Pipeline:
         verdicts = judge_actions(self.desk, self.account, references, standing, decision, now)
         passed = frozenset(verdict.action_index for verdict in verdicts if verdict.passed)
         orders = [
-            order_of(self.desk, work.cycle, decision, protected(action, references), now)
+            order_of(
+                self.desk,
+                work.cycle,
+                decision,
+                protected(action, references, self.desk.policy),
+                now,
+            )
             for action in decision.actions
             if action.type is ActionType.PLACE_ORDER and action.index in passed
         ]

@@ -83,6 +83,11 @@ def judged(
         "orders": [order_json(order) for order in orders],
         "pass": all(verdict.passed for verdict in verdicts),
         "policy_version": desk.policy.version,
+        "corrections": [
+            {"action_index": verdict.action_index, **verdict.suggestion}
+            for verdict in verdicts
+            if verdict.suggestion
+        ],
         "rules_citation": desk.market.info.rules_citation,
         "verdicts": [
             {
@@ -276,16 +281,7 @@ def operated(cycle: Cycle, decision: Decision, by: str, reason: str) -> Draft:
     """Return a decision that a person, or the code that carries out a halt, made."""
     payload = {
         "action": "orders",
-        "actions": [
-            {
-                "price": yuan(action.price or 0),
-                "qty": action.qty,
-                "side": None if action.side is None else action.side.value,
-                "symbol": action.symbol,
-                "type": action.type.value,
-            }
-            for action in decision.actions
-        ],
+        "actions": [_operator_action_json(action) for action in decision.actions],
         "by": by,
         "made_at": iso(decision.made_at),
         "reason": reason,
@@ -311,16 +307,42 @@ def operator_decision(
     )
 
 
+def _operator_action_json(action: Action) -> dict[str, Any]:
+    """Return an action as JSON values; what it leaves open is left out."""
+    values: dict[str, Any] = {
+        "depends_on": action.depends_on,
+        "order_type": None if action.order_type is None else action.order_type.value,
+        "price": None if action.price is None else yuan(action.price),
+        "qty": action.qty,
+        "side": None if action.side is None else action.side.value,
+        "symbol": action.symbol,
+        "target_order_id": action.target_order_id,
+        "type": action.type.value,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _operator_action(index: int, values: Mapping[str, Any]) -> Action:
     return Action(
         index=index,
         type=ActionType(values["type"]),
-        symbol=values["symbol"],
-        side=None if values["side"] is None else Side(values["side"]),
-        order_type=OrderType.LIMIT,
-        price=units(values["price"]),
-        qty=values["qty"],
+        symbol=values.get("symbol"),
+        side=Side(values["side"]) if "side" in values else None,
+        order_type=OrderType(values["order_type"]) if "order_type" in values else None,
+        price=units(values["price"]) if "price" in values else None,
+        qty=values.get("qty"),
+        depends_on=values.get("depends_on"),
+        target_order_id=values.get("target_order_id"),
     )
+
+
+async def read_passed(uow: UnitOfWork, cycle: Cycle) -> frozenset[int]:
+    """Return the actions of an interrupted cycle that the gate passed: its first word on them."""
+    async for entry, payload in uow.ledger.entries(cycle.decision_id):
+        if entry.stage is Stage.RISK and payload:
+            verdicts = json.loads(payload)["verdicts"]
+            return frozenset(one["action_index"] for one in verdicts if one["pass"])
+    raise CorruptState("VERDICT_MISSING", f"decision {cycle.decision_id} was never judged")
 
 
 async def read_decision(uow: UnitOfWork, cycle: Cycle) -> Decision:

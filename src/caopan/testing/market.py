@@ -146,6 +146,7 @@ class TableMarket:
             min_buy_qty=100,
             qty_step=100,
             max_limit_qty=1_000_000,
+            max_market_qty=500_000,
             t_plus_one=True,
             trading_status=TradingStatus.SUSPENDED if bar.suspended else TradingStatus.NORMAL,
             is_st=False,

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from caopan.application import records
 from caopan.application.account import saved_once
@@ -50,19 +51,25 @@ class Controller:
     def __init__(self, seat: Seat) -> None:
         """Work at `seat`."""
         self.seat = seat
-        self._sent: deque[datetime] = deque()
+        self._requests: deque[datetime] = deque()
+        self._cancels_asked: dict[UUID, datetime] = {}
 
     # --- sending ------------------------------------------------------------------------------
 
     async def execute(self, order: Order, decision: Decision, trace: Cycle) -> Order:
         """Take one order of `decision` on from wherever it stands; return it as recorded."""
-        answered = order
+        # What was read before may have been settled since.
+        order = answered = self._present(order)
         if order.status is OrderStatus.CREATED:
             answered = await self._send(order, decision)
         elif order.status in _LOST:
             answered = await hand.resolve(order, self.seat.desk.broker, self.seat.desk.clock.now())
-        stored = self.seat.account.working.get(order.order_id, order)
-        return await self.record(stored, answered, trace)
+        return await self.record(self._present(order), answered, trace)
+
+    def _present(self, order: Order) -> Order:
+        account = self.seat.account
+        known = account.working.get(order.order_id) or account.day_orders.get(order.order_id)
+        return order if known is None else known
 
     async def _send(self, order: Order, decision: Decision) -> Order:
         """Judge once more on the present account and price; then, and only then, the wire."""
@@ -75,7 +82,12 @@ class Controller:
         day, held = order.trading_day, seat.account.book.quantities()
         prices = prices_of(desk, references, held, day, now)
         standing = seat.account.standing(
-            references, prices, day, control=seat.control_now(), without=order
+            references,
+            prices,
+            day,
+            control=seat.control_now(),
+            without=order,
+            requests_last_second=len(self._just_sent(now)),
         )
         around = surroundings(desk, decision, [order.symbol], now)
         question = question_of(
@@ -90,18 +102,25 @@ class Controller:
         desk = self.seat.desk
         sending = moved(order, OrderStatus.SENDING, now)
         await self.seat.record([], orders=[sending])
-        self._sent.append(now)
-        return await hand.send(sending, clearance, desk.broker, desk.clock.now(), self.seat)
+        try:
+            return await hand.send(sending, clearance, desk.broker, desk.clock.now(), self.seat)
+        finally:
+            # Counted from when it was out for certain, not from when it was recorded.
+            self._requests.append(desk.clock.now())
 
     async def _keep_pace(self) -> None:
         """Wait until one more order fits the venue's and the policy's rate of a second."""
         desk = self.seat.desk
         most = desk.broker.capabilities.orders_per_second
         most = min(most, desk.policy.orders_per_second or most)
-        while len(self._sent) >= most:
-            free_at, now = self._sent.popleft() + _SECOND, desk.clock.now()
-            if now < free_at:
-                await desk.clock.pause(free_at - now)
+        while len(recent := self._just_sent(now := desk.clock.now())) >= most:
+            await desk.clock.pause(recent[-most] + _SECOND - now)
+
+    def _just_sent(self, now: datetime) -> Sequence[datetime]:
+        """Return when orders and cancels were sent within the second before `now`."""
+        while self._requests and self._requests[0] + _SECOND <= now:
+            self._requests.popleft()
+        return list(self._requests)
 
     async def send_waiting(self, cycle: Cycle, decision: Decision, orders: Sequence[Order]) -> None:
         """Send what waited for another order of its decision to fill, or give it up."""
@@ -142,8 +161,22 @@ class Controller:
             order = await self.record(order, moved(order, OrderStatus.PENDING_CANCEL, now), cycle)
         if order.status is not OrderStatus.PENDING_CANCEL:
             return order
+        return await self._ask_cancel(order, cycle)
+
+    async def _ask_cancel(self, order: Order, cycle: Cycle | None) -> Order:
+        desk = self.seat.desk
+        now = desk.clock.now()
+        self._just_sent(now)
+        self._requests.append(now)
+        self._cancels_asked[order.order_id] = now
         answered = await hand.cancel(order, desk.broker, desk.clock.now())
         return await self.record(order, answered, cycle)
+
+    def _cancel_may_be_lost(self, order: Order) -> bool:
+        """Tell whether a cancel has had its time, so that asking again is no mere repetition."""
+        desk = self.seat.desk
+        asked = self._cancels_asked.get(order.order_id)
+        return asked is None or desk.clock.now() >= asked + desk.broker.capabilities.settle_window
 
     async def cancel_confirmed(self, order: Order) -> Order:
         """Cancel and wait, for a bounded time, until the venue has said how the order ended."""
@@ -174,6 +207,8 @@ class Controller:
             return
         now = desk.clock.now()
         for order in list(self.seat.account.working.values()):
+            if order.is_foreign:
+                continue  # whoever placed it lets it rest as long as they like
             since = order.submitted_at
             overdue = since is not None and now >= since + desk.order_timeout
             if overdue and order.status in CANCELABLE and self._cancelable(order, now):
@@ -197,9 +232,12 @@ class Controller:
             if order.status in _LOST:
                 answered = await hand.resolve(order, desk.broker, desk.clock.now())
                 await self.record(order, answered, None)
-            elif order.status is OrderStatus.PENDING_CANCEL:
-                answered = await hand.cancel(order, desk.broker, desk.clock.now())
-                await self.record(order, answered, None)
+            elif order.status is OrderStatus.PENDING_CANCEL and self._cancel_may_be_lost(order):
+                await self._ask_cancel(order, None)
+        open_ids = account.working.keys()
+        self._cancels_asked = {
+            key: at for key, at in self._cancels_asked.items() if key in open_ids
+        }
         followed = {
             order.client_order_id: order
             for order in (*account.working.values(), *account.late.values())

@@ -106,6 +106,8 @@ def test_a_whole_reply_is_read_exactly():
         made_at=NOW,
         valid_until=UNTIL,
         notes="one buy",
+        asked_posture="cautious",
+        max_new_cash=units(100_000),
     )
 
 
