@@ -292,7 +292,7 @@ def rates(f: Facts) -> set[str]:
 
 def sizes(f: Facts) -> set[str]:
     o, s, b, found = f.o, f.s, f.b, set[str]()
-    if f.value > f.cap("single_order_cap"):
+    if f.value > f.cap("single_order_cap") and not (f.o.is_exit and f.o.side is Side.SELL):
         found.add("RISK_ORDER_CAP")
     elif f.buy and f.value < f.p.min_order_value:
         found.add("RISK_MIN_ORDER")

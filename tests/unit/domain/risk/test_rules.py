@@ -347,6 +347,7 @@ CASES = [
         {"single_order_cap": units(9_999), **SELL},
         (("RISK_ORDER_CAP", "9999.00", "10000.00"),),
     ),
+    Case("over the cap, leaving", {"single_order_cap": units(9_999), "is_exit": True, **SELL}),
     Case("at the least value", {"qty": 200}),
     Case("under the least value", {"qty": 100}, (("RISK_MIN_ORDER", "2000.00", "1000.00"),)),
     Case("a small sale", {"qty": 100, **SELL}),

@@ -1,6 +1,7 @@
 """RISK_ORDER_CAP, RISK_MIN_ORDER: one order is neither too large nor pointlessly small.
 
-Sales are exempt from the minimum, so that a small rest can always be closed.
+Sales are exempt from the minimum, so that a small rest can always be closed; sales that code or a
+person sends to leave a position also from the cap, which must not keep a halt from flattening.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from caopan.kernel.money import yuan
 def judge(question: Question) -> Reason | None:
     """Refuse orders over the cap and buys under the minimum."""
     value, policy = question.value, question.policy
-    if value > policy.single_order_cap:
+    leaves = question.order.is_exit and not question.is_buy
+    if value > policy.single_order_cap and not leaves:
         return question.no(
             "RISK_ORDER_CAP",
             f"order value {yuan(value)} is over the cap",
