@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 from caopan.adapters.rules.case_file import Answer, Case, UnreadableError, order_type
-from caopan.adapters.rules.case_orders import Rules, limit_case, limits, schedule
+from caopan.adapters.rules.case_orders import Rules, limit_case, limits, moment, schedule
 from caopan.domain.accounting.corporate_actions import Entitlement, ex_reference
 from caopan.domain.accounting.dividend_tax import Income, TaxLot, tax_of_sale
 from caopan.domain.accounting.fees import (
@@ -26,13 +26,14 @@ from caopan.domain.market.surveillance import LocalLimits, Warned, trades_with_i
 from caopan.domain.matching.auction import AuctionOrder, auction_price
 from caopan.domain.matching.sweep import Rest, Resting, Swept, sweep
 from caopan.domain.orders.order import Side
-from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import ConfigInvalid, Denied
-from caopan.kernel.money import units, yuan
+from caopan.kernel.money import UNITS_PER_YUAN, units, yuan
 
 _ORDER = re.compile(
-    r"\b(BUY|SELL)\s+(?:(?:MARKET_\w+|LIMIT)\s+)?(?:([\d.]+)\s*[xX×]\s*)?(\d+)\b(?!\.)"
+    r"\b(BUY|SELL)\s+(?:[A-Z][A-Z0-9_]+\s+)?(?:([\d.]*)\s*[xX×]\s*)?(\d+)\b(?!\.)"
+    r"(?:\s*@\s*([\d.]+))?"
 )
+_TYPE = re.compile(r"\b(?:MARKET_)?((?:BEST5|PEER|OWN)_\w+|IOC|FOK)\b")
 _LEVEL = re.compile(r"(?:([A-Za-z]\w*)\s+)?([\d.]+)\s*[xX×]\s*(\d+)(?:\s*@\s*([\d:.]+))?")
 _LEVELS = re.compile(
     r"(asks|bids)\s+(\d+)\s+levels\s+([\d.]+)\s*\.\.\s*([\d.]+)\s+each\s+(\d+)", re.IGNORECASE
@@ -69,6 +70,8 @@ def fee(case: Case, rules: Rules) -> Answer:
         if isinstance(error, UnreadableError):
             raise
         return Answer("REJECT:CONFIG", detail=error.message)
+    if not case.has_order:
+        return Answer("ACCEPT", detail="the account's terms are lawful")
     side = case.cells["side"].upper()
     prices = [units(text) for text in re.findall(r"\d+(?:\.\d+)?", case.cells["price"])]
     if side == "ROUNDTRIP" and len(prices) == 2:  # noqa: PLR2004 - bought at one, sold at the other
@@ -104,7 +107,12 @@ def corporate_action(case: Case, rules: Rules) -> Answer:
     if not known:
         raise UnreadableError("context", context.text, "tells of no corporate action")
     terms = Entitlement(
-        cash=Fraction(context.money("cash/share") or 0),
+        # A dividend a share may have more decimals than an amount of money.
+        cash=(
+            Fraction(context.number("cash/share")) * UNITS_PER_YUAN
+            if "cash/share" in context
+            else Fraction(0)
+        ),
         bonus=Fraction(context.number("bonus_ratio")) if "bonus_ratio" in context else Fraction(0),
         rights=Fraction(rights[1]),
         rights_price=units(rights[2]),
@@ -151,12 +159,10 @@ def program_trading(case: Case, rules: Rules) -> Answer:
 
 def matching(case: Case, rules: Rules) -> Answer:
     """Answer with the price of an auction, or with the trades of one order against a book."""
-    phase = rules.book.market.phases.phase_of(
-        at_shanghai(case.day, case.time),
-        session=True,
-        exchange=case.exchange,
-        instrument=case.board.instrument,
-    )
+    halted, phase = moment(case, rules)
+    if halted:
+        # What ends a halt is an auction, and it looks to the last trade as the closing one does.
+        phase = Phase.CLOSING_AUCTION
     return _auction(case, rules, phase) if phase in _AUCTIONS else _continuous(case)
 
 
@@ -222,7 +228,9 @@ def _pattern(case: Case, rules: Rules) -> Answer:
     if "self_trade" in context:
         found = table.self_trade(day, context.count("self_trade"), context.count("day_volume"))
     elif "price_3min_change" in context:
-        own = context.share("own_share") if "own_share" in context else None
+        # "High" without a figure took part.
+        told = re.search(r"\d", context.get("own_share") or "")
+        own = context.share("own_share") if told else None
         found = table.pull_up(day, context.share("price_3min_change"), own)
     elif "dev" in context:
         cancelled = context.share("cancelled")
@@ -301,6 +309,10 @@ def _continuous(case: Case) -> Answer:
         books[side.lower()].append(Resting("", case.money("pre_close"), int(total)))
     wanted, price, qty, buying = _taker(case)
     best = {key: case.context.money(key) for key in ("bid1", "ask1")}
+    for key, name in (("bid1", "bids"), ("ask1", "asks")):
+        level = _LEVEL.fullmatch(case.context.get(key) or "")
+        if level is not None and not books[name]:
+            books[name].append(Resting("", units(level[2]), int(level[3])))
     opposite = books["asks" if buying else "bids"]
     own = best["bid1" if buying else "ask1"]
     same = [one.price for one in books["bids" if buying else "asks"]]
@@ -317,9 +329,12 @@ def _taker(case: Case) -> tuple[ExchangeOrderType, int | None, int, bool]:
     phrase = next((one for one in case.context.phrases if _ORDER.search(one)), "")
     found = _ORDER.search(phrase)
     if found is not None:
-        price = units(found[2]) if found[2] else None
-        market = re.search(r"MARKET_\w+", phrase)
-        wanted = order_type(market[0] if market else case.cells["order_type"])
+        told = found[2] or found[4]
+        price = units(told) if told else None
+        market = _TYPE.search(phrase)
+        wanted = order_type(f"MARKET_{market[1]}" if market else case.cells["order_type"])
+        if price is None and wanted is ExchangeOrderType.LIMIT:
+            raise UnreadableError("context", case.context.text, "holds a limit order, no price")
         return wanted, price, int(found[3]), found[1] == "BUY"
     if not case.cells["side"]:
         raise UnreadableError("context", case.context.text, "holds no order")
@@ -336,6 +351,8 @@ def _told(swept: Swept, wanted: ExchangeOrderType, *, buying: bool) -> Answer:
         text = "+".join(f"{yuan(trade.price)}x{trade.qty}" for trade in trades)
     if swept.rest is Rest.NONE:
         fifo = any(trade.key for trade in trades)
+        if len(trades) > 1 and not fifo:
+            text += f"; filled {sum(trade.qty for trade in trades)}"
         return Answer("FIFO" if fifo else ("TRADE" if len(trades) == 1 else "TRADES"), value=text)
     filled = f"{text}; filled {sum(trade.qty for trade in trades)}"
     if swept.rest is Rest.CANCELLED:

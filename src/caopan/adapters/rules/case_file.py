@@ -11,14 +11,14 @@ import csv
 import re
 from dataclasses import dataclass
 from datetime import date, time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
 
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
 from caopan.kernel.errors import ConfigInvalid
-from caopan.kernel.money import units
+from caopan.kernel.money import UNITS_PER_YUAN, units
 
 ASKED = (
     *("case_id", "category", "board", "exchange", "state", "date", "time", "instrument"),
@@ -38,7 +38,7 @@ _EXCHANGES = {
     "BJSE": Exchange.BJ,
 }
 _BOARD_ALIASES = {"lof": Board.ETF, "reits": Board.REIT, "cb": Board.CONVERTIBLE}
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+_NUMBER = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?")
 _PAIR = re.compile(r"\s*([A-Za-z_][\w/]*)\s*=\s*(.*?)\s*", re.DOTALL)
 _SOFT = ("U", "M", "设计建议")
 
@@ -72,6 +72,10 @@ class Context:
         """Return whether the key, or a phrase that is only the key, is there."""
         return key in self._pairs or key in self.phrases
 
+    def denies(self, key: str) -> bool:
+        """Return whether a phrase such as "no KEY" or "without KEY" says that it is not there."""
+        return any(re.fullmatch(rf"(no|without|无)\s*{key}", one.lower()) for one in self.phrases)
+
     def keys(self) -> list[str]:
         """Return every key that has a value, in the order written."""
         return list(self._pairs)
@@ -101,8 +105,10 @@ class Context:
         return Decimal(found[0].replace(",", ""))
 
     def money(self, key: str) -> int | None:
-        """Return the amount of `key` in units, or None if it is not there."""
-        return None if key not in self._pairs else units(self.number(key))
+        """Return the amount of `key` in units, or None if it is not there or said to be none."""
+        if self._pairs.get(key, "none").lower() in {"none", "null", "无"}:
+            return None
+        return units(self.number(key))
 
     def count(self, key: str, missing: int | None = None) -> int:
         """Return the whole number of `key`; `missing` where it is not there."""
@@ -202,6 +208,13 @@ class Case:
             return units(self.cells[column])
         except ConfigInvalid as error:
             raise UnreadableError(column, self.cells[column], "is no amount") from error
+
+    def off_tick(self, tick: int) -> bool:
+        """Return whether the order's price is no multiple of `tick` (units)."""
+        try:
+            return bool(Decimal(self.cells["price"]) * UNITS_PER_YUAN % tick)
+        except InvalidOperation as error:
+            raise UnreadableError("price", self.cells["price"], "is no amount") from error
 
     def _word(self, column: str, words: type[Board], text: str) -> Board:
         if text not in set(words):

@@ -12,6 +12,7 @@ from datetime import date
 
 from caopan.adapters.rules.book import RuleBook
 from caopan.adapters.rules.case_file import Answer, Case, UnreadableError
+from caopan.adapters.rules.case_words import fund_kind, is_halt, phase_named
 from caopan.domain.accounting.fees import FeeSchedule, fee_schedule, upper_bound
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.halts import Direction, Tier, halt_after
@@ -20,21 +21,12 @@ from caopan.domain.market.phases import OrderKind, Permit, Phase
 from caopan.domain.market.price_cage import Beyond, BookTop, applies, base_price, cage_bound
 from caopan.domain.market.price_limits import LimitCase, PriceLimits
 from caopan.domain.market.quantity import QuantityFault, check_daily_buy, check_quantity
-from caopan.domain.market.reference import FundKind
 from caopan.domain.market.settlement import SellFault, check_sale
 from caopan.kernel.clock import at_shanghai, shanghai
 from caopan.kernel.money import yuan
 
-_PHASE_WORDS = {
-    "continuous": Phase.CONTINUOUS_AM,
-    "open_call": Phase.OPEN_AUCTION,
-    "opening_auction": Phase.OPEN_AUCTION,
-    "close_call": Phase.CLOSING_AUCTION,
-    "close_auction": Phase.CLOSING_AUCTION,
-    "after_hours": Phase.AFTER_HOURS_FIXED,
-}
+_AUCTIONS = frozenset({Phase.OPEN_AUCTION, Phase.OPEN_AUCTION_NO_CANCEL, Phase.CLOSING_AUCTION})
 _CONTINUOUS = frozenset({Phase.CONTINUOUS_AM, Phase.CONTINUOUS_PM})
-_HALTED = frozenset({"temp_halt", "halt", "halted", "temporary_halt"})
 _NO_CANCEL = frozenset({Phase.OPEN_AUCTION_NO_CANCEL, Phase.CLOSING_AUCTION})
 _QUANTITY = {
     QuantityFault.NOT_A_LOT: "REJECT:LOT",
@@ -42,7 +34,6 @@ _QUANTITY = {
     QuantityFault.TOO_LARGE: "REJECT:MAX_QTY",
     QuantityFault.DAILY_CAP: "REJECT:ST_DAILY_BUY_CAP",
 }
-_FUND_KINDS = {"cross_border": FundKind.CROSSBORDER, "stock": FundKind.EQUITY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ def limit_case(case: Case, rules: Rules) -> LimitCase:
     state, day = case.state, case.day
     listing = delisting = None
     found = re.fullmatch(r"(new_listing|delisting|relist(?:ing)?)(?:_day(\d+))?", state)
-    if found is None and state not in {"normal", "st", "ex_date", *_HALTED}:
+    if found is None and state not in {"normal", "st", "ex_date"} and not is_halt(state):
         raise UnreadableError("state", case.cells["state"])
     index = int(found[2]) if found and found[2] else None
     if found and found[1] == "new_listing":
@@ -102,11 +93,10 @@ def price_limit(case: Case, rules: Rules) -> Answer:
     if not case.has_order:
         outcome = "NO_LIMIT" if found.up is None else "LIMITS"
         return Answer(outcome, up, down, detail=found.source)
-    tick = _tick(case, rules)
+    if case.off_tick(_tick(case, rules)):
+        return Answer("REJECT:TICK", up, down, detail=found.source)
     outcome = _beyond_limits(case.money("price"), found.up, found.down)
-    if case.money("price") % tick:
-        outcome = "REJECT:TICK"
-    elif found.up is None:
+    if found.up is None:
         outcome = _auction_range(case, rules)
     return Answer(outcome or "ACCEPT", up, down, detail=found.source)
 
@@ -114,9 +104,11 @@ def price_limit(case: Case, rules: Rules) -> Answer:
 def price_cage(case: Case, rules: Rules) -> Answer:
     """Answer with the bound that holds for the order, and whether it lies inside."""
     row = rules.book.market.cages.row(case.exchange, case.board, case.day)
-    halted, phase = _phase(case, rules)
+    halted, phase = moment(case, rules)
     if not applies(row, phase, case.order_type.kind, halted=halted):
         return Answer("ACCEPT", detail=row.source)
+    if case.off_tick(_tick(case, rules)):
+        return Answer("REJECT:TICK", detail=row.source)
     price, base = case.money("price"), case.context.money("base")
     if base is None:
         known = {key: case.context.money(key) for key in ("bid1", "ask1", "last")}
@@ -138,14 +130,24 @@ def quantity(case: Case, rules: Rules) -> Answer:
     """Answer whether the board takes the quantity."""
     table = rules.book.market.quantities
     row = table.rule(case.exchange, case.board, case.day)
+    available = None if case.buying else case.context.count("available", missing=-1)
+    if available is not None and available < 0:
+        if case.qty % row.qty_step or case.qty < row.min_buy_qty:
+            raise UnreadableError("context.available", None, "is missing")
+        available = None
     found = check_quantity(
         row,
         case.qty,
         selling=not case.buying,
-        sellable=0 if case.buying else case.context.count("available"),
+        # Where nothing is told of the holding, it is taken to leave no odd lot.
+        sellable=row.lot_size * row.max_limit_qty if available is None else available,
         market_order=case.order_type.kind is OrderKind.MARKET,
         most=row.largest(case.order_type.kind),
     )
+    if found is None and available is not None and case.qty > available:
+        return Answer("REJECT:INSUFFICIENT_POSITION", detail=f"{available} may be sold")
+    if found is None and case.cells["price"] and case.off_tick(_tick(case, rules)):
+        return Answer("REJECT:TICK", detail=row.source)
     if found is None and case.is_st and case.buying:
         cap = table.daily_buy_cap(case.exchange, case.day)
         found = check_daily_buy(cap, case.qty, case.context.count("st_bought_today", missing=0))
@@ -158,7 +160,7 @@ def phase_ordertype(case: Case, rules: Rules) -> Answer:
     """Answer what the exchange does with an order or a cancel at the moment, or with a trade."""
     if "open" in case.context and "last" in case.context:
         return _halt(case, rules)
-    halted, phase = _phase(case, rules)
+    halted, phase = moment(case, rules)
     if phase is Phase.NON_TRADING_DAY:
         return Answer("REJECT:NON_TRADING_DAY", detail=rules.calendar.name)
     if case.state == "suspended":
@@ -174,6 +176,30 @@ def phase_ordertype(case: Case, rules: Rules) -> Answer:
 def t1_cash(case: Case, rules: Rules) -> Answer:
     """Answer whether the shares may be sold, or the cash suffices to buy."""
     return _buy(case, rules) if case.buying else _sell(case, rules)
+
+
+def moment(case: Case, rules: Rules) -> tuple[bool, Phase]:
+    """Return whether the security is halted for a while, and the phase: as told, else by the time.
+
+    Raises:
+        UnreadableError: if neither a phase nor a time can be read.
+    """
+    word = case.context.get("phase") or ""
+    halted = is_halt(case.state) or is_halt(word)
+    by_time = None
+    if case.cells["time"] or not word:
+        by_time = rules.book.market.phases.phase_of(
+            at_shanghai(case.day, case.time),
+            session=rules.calendar.is_session(case.day),
+            exchange=case.exchange,
+            instrument=case.board.instrument,
+        )
+    if word and not is_halt(word):
+        return halted, phase_named(word, by_time if by_time in _AUCTIONS else None)
+    if by_time is None:
+        # A halt interrupts nothing but continuous trading.
+        return halted, Phase.CONTINUOUS_AM
+    return halted and by_time in _CONTINUOUS, by_time
 
 
 def schedule(case: Case, rules: Rules) -> FeeSchedule:
@@ -221,7 +247,7 @@ def _beyond_limits(price: int, up: int | None, down: int | None) -> str:
 def _auction_range(case: Case, rules: Rules) -> str:
     if not case.cells["time"]:
         return ""
-    halted, phase = _phase(case, rules)
+    halted, phase = moment(case, rules)
     row = rules.book.market.halts.auction_range(case.exchange, phase, case.day, halted=halted)
     base = case.context.money("issue_price")
     if row is not None and not row.opening:
@@ -236,23 +262,6 @@ def _auction_range(case: Case, rules: Rules) -> str:
     if row.held:
         return "HOLD"
     return "REJECT:BELOW_LIMIT_DOWN" if low else "REJECT:ABOVE_LIMIT_UP"
-
-
-def _phase(case: Case, rules: Rules) -> tuple[bool, Phase]:
-    """Return whether the security is halted for a while, and the phase of the moment."""
-    word = (case.context.get("phase") or "").lower()
-    halted = case.state in _HALTED or word in _HALTED
-    if word and word not in _HALTED:
-        phase = _PHASE_WORDS.get(word) or (Phase(word) if word in set(Phase) else None)
-        if phase is None:
-            raise UnreadableError("context.phase", word)
-        return halted, phase
-    session = rules.calendar.is_session(case.day)
-    instant = at_shanghai(case.day, case.time)
-    phase = rules.book.market.phases.phase_of(
-        instant, session=session, exchange=case.exchange, instrument=case.board.instrument
-    )
-    return halted and phase in _CONTINUOUS, phase
 
 
 def _cancel(case: Case, rules: Rules, phase: Phase, *, halted: bool) -> Answer:
@@ -320,15 +329,17 @@ def _permit(case: Case, rules: Rules, phase: Phase, kind: OrderKind) -> Permit:
 
 def _protection(case: Case) -> int | None:
     """Return the protective price: told as such, else the order's price stands for it."""
+    if case.context.denies("protect_price"):
+        return None
     if "protect_price" in case.context:
-        text = case.context.get("protect_price") or ""
-        return case.context.money("protect_price") if re.match(r"\d", text) else None
+        told = case.context.get("protect_price")
+        return case.context.money("protect_price") if told else None
     return case.money("price") if case.cells["price"] else None
 
 
 def _halt(case: Case, rules: Rules) -> Answer:
     table = rules.book.market.halts
-    _, phase = _phase(case, rules)
+    _, phase = moment(case, rules)
     unlimited = rules.book.market.limits.row(limit_case(case, rules)).up is None
     if not unlimited or phase not in _CONTINUOUS:
         return Answer("NO_HALT", detail="it has a price limit, or trading is not continuous")
@@ -353,12 +364,8 @@ def _halt(case: Case, rules: Rules) -> Answer:
 
 
 def _sell(case: Case, rules: Rules) -> Answer:
-    word = (case.context.get("etf_kind") or case.context.get("fund_kind") or "").lower()
-    kind = _FUND_KINDS.get(word)
-    if word and kind is None:
-        if word not in set(FundKind):
-            raise UnreadableError("context.etf_kind", word)
-        kind = FundKind(word)
+    word = case.context.get("etf_kind") or case.context.get("fund_kind")
+    kind = fund_kind(word) if word else None
     row = rules.book.market.settlement.row(case.exchange, case.board, kind, case.day)
     count = case.context.count
     if not {"yesterday", "bought_today", "available"} & set(case.context.keys()):

@@ -64,6 +64,7 @@ _FUNDS = (Board.ETF, Board.ETF20)
 _START_FROM_MEMORY = "; since when from memory"
 _LARGEST = "the largest order from memory"
 _S16 = f"§9 (S16){_START_FROM_MEMORY}"
+_QUANTITIES_2006 = since(_RULES_2006, "§3 (S9)", "V2")
 _TAX = "§7 (S1): a national tax, the same on each exchange"
 _FIVE_LEVELS = (ExchangeOrderType.MARKET_BEST5_CANCEL, ExchangeOrderType.MARKET_BEST5_LIMIT)
 _BEST_PRICES = (ExchangeOrderType.MARKET_PEER_BEST, ExchangeOrderType.MARKET_OWN_BEST)
@@ -119,6 +120,17 @@ ROUNDING = (
 
 TICKS = (
     TickRow(exchange=Exchange.BJ, tick_size=units("0.01"), **since(_BSE_OPENS, "§3 (S8)", "V2")),
+    # The data set's rows begin with the rules of 2006; shares were priced in fen before, too.
+    *(
+        TickRow(
+            exchange=exchange,
+            tick_size=units("0.01"),
+            **since(
+                _LIMITS_BEGIN, "the fen as the least price step, from memory", "M", _RULES_2006
+            ),
+        )
+        for exchange in _SH_SZ
+    ),
     *(
         TickRow(
             exchange=exchange,
@@ -134,44 +146,32 @@ TICKS = (
     ),
 )
 
-ONE_TICK = (
+ONE_TICK = tuple(
     # The earlier rules had the rounding sentence only.
     OneTickRow(
-        exchange=Exchange.SH,
+        exchange=exchange,
         applies=False,
-        **since(_LIMITS_BEGIN, "§1.2 (S1)", "V", _RULES_2023),
-    ),
+        **since(_LIMITS_BEGIN, "§1.2 (S1)", confidence, until),
+    )
+    for exchange, confidence, until in (
+        (Exchange.SH, "V", _RULES_2023),
+        (Exchange.SZ, "V2", date(2011, 2, 28)),
+    )
 )
 """Beijing's relaxation is not known: a share that would need it (below 0.04 yuan) is refused."""
 
 QUANTITIES = (
     *(
-        quantity(
-            exchange,
-            Board.MAIN,
-            100,
-            100,
-            (1_000_000, 1_000_000),
-            **since(_RULES_2006, "§3 (S9)", "V2"),
-        )
+        quantity(exchange, Board.MAIN, 100, 100, (1_000_000, 1_000_000), **_QUANTITIES_2006)
         for exchange in _SH_SZ
     ),
     # Before its reform ChiNext kept Shenzhen's general rule.
-    quantity(
-        Exchange.SZ,
-        Board.CHINEXT,
-        100,
-        100,
-        (1_000_000, 1_000_000),
-        **since(_CHINEXT_OPENS, "§3 (S9)", "M", _CHINEXT_REFORM),
-    ),
-    quantity(
-        Exchange.SZ,
-        Board.CHINEXT,
-        100,
-        100,
-        (300_000, 150_000),
-        **since(_CHINEXT_REFORM, "§3 (S9)", "V2"),
+    *(
+        quantity(Exchange.SZ, Board.CHINEXT, 100, 100, largest, **dated)
+        for largest, dated in (
+            ((1_000_000, 1_000_000), since(_CHINEXT_OPENS, "§3 (S9)", "M", _CHINEXT_REFORM)),
+            ((300_000, 150_000), since(_CHINEXT_REFORM, "§3 (S9)", "V2")),
+        )
     ),
     quantity(
         Exchange.SH,

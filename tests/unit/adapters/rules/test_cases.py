@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from caopan.adapters.calendar.xshg import load_calendar
 from caopan.adapters.rules.book import load_rules
 from caopan.adapters.rules.case_file import ASKED, COLUMNS, Case, Context, Expectation, read_cases
 from caopan.adapters.rules.case_orders import Rules
@@ -399,6 +400,16 @@ def test_a_difference_fails_only_where_the_case_is_verified(tmp_path):
 
 
 needs_survey = pytest.mark.skipif(not SURVEY.is_file(), reason=f"no cases at {SURVEY}")
+
+
+def test_cases_worked_out_by_hand_rule_by_rule_and_date_by_date_come_out_as_they_say():
+    checked = check_cases(Path(__file__).with_name("cases_by_hand.csv"), load_calendar())
+    assert len(checked) > 500
+    assert [
+        (one.case.case_id, one.differs, one.unreadable)
+        for one in checked
+        if one.verdict is not Verdict.PASSED
+    ] == []
 
 
 @needs_survey
