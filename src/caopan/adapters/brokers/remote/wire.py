@@ -107,7 +107,8 @@ def _read(shape: Any, value: Any, where: str) -> object:  # noqa: ANN401, C901, 
         return {key: read(inner[1], one, f"{where}.{key}") for key, one in named}
     if origin is not None and issubclass(origin, Sequence):
         listed = enumerate(as_list(value, where))
-        return [read(inner[0], one, f"{where}[{at}]") for at, one in listed]
+        found = [read(inner[0], one, f"{where}[{at}]") for at, one in listed]
+        return tuple(found) if origin is tuple else found
     if is_dataclass(shape):
         return _read_fields(cast("type[Any]", shape), as_object(value, where), where)
     if shape is datetime:
