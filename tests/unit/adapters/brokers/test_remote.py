@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,7 @@ ABLE = Capabilities(
 
 
 class Venue:
-    """Answers from a list; an exception in it is raised."""
+    """Answers from a list; an exception in it is raised, "hang" never comes."""
 
     name = "venue"
     capabilities = ABLE
@@ -80,7 +81,7 @@ class Venue:
     async def account(self):
         return await self._next()
 
-    async def _next(self):
+    async def _next(self) -> Any:
         found = self.answers.pop(0)
         if found == "hang":
             await asyncio.Event().wait()
@@ -170,6 +171,7 @@ async def test_nobody_there_means_nothing_was_sent():
 async def test_a_wrong_token_gets_in_nowhere():
     over = line(STATUS)
     address = await over.server.start(("127.0.0.1", 0))
+    assert isinstance(address, tuple)
     client = RemoteBroker(address, Secret("another"), ReplayClock(NOW))
     with pytest.raises(Unavailable, match="BROKER_AUTH"):
         await client.cancel(sample_order())
@@ -275,8 +277,9 @@ async def test_an_answer_that_is_none_is_a_typed_error(answer):
 def test_a_request_that_is_none_does_nothing_and_the_server_lives_on(data):
     async def program():
         async with line(None) as over:
-            host, port = over.client._address
-            reader, writer = await asyncio.open_connection(host, port)
+            address = over.client._address
+            assert isinstance(address, tuple)
+            reader, writer = await asyncio.open_connection(*address)
             writer.write(framed({"version": 1, "token": "a token"}))
             await receive(reader)
             writer.write(data)

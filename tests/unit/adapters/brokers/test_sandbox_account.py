@@ -84,12 +84,18 @@ class World:
             fees=fee_schedule(RULES.fees),
         )
 
-    def at(self, day: int, *moment: int) -> None:
-        self.clock.set(at_shanghai(DAYS[day], time(*moment)))
+    def at(self, day: int, hour: int, minute: int, second: int = 0) -> None:
+        self.clock.set(at_shanghai(DAYS[day], time(hour, minute, second)))
 
 
 def order(number=1, **changes):
     return sample_order(number, **{"symbol": MINE, **changes})
+
+
+async def status_of(venue, one):
+    found = await venue.find(one.client_order_id)
+    assert found is not None
+    return found.status
 
 
 async def put(venue, *orders):
@@ -229,7 +235,7 @@ async def test_in_the_windows_of_no_return_no_cancel_is_taken(moment):
     with pytest.raises(Denied) as caught:
         await venue.cancel(order())
     assert caught.value.code == "BROKER_REJECT_SESSION"
-    assert (await venue.find(order().client_order_id)).status is OrderStatus.ACCEPTED
+    assert await status_of(venue, order()) is OrderStatus.ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,7 @@ async def test_a_cancel_after_the_auction_waits_for_what_the_auction_did(limit, 
     assert (await world.open().cancel(order())).status is OrderStatus.PENDING_CANCEL
     world.at(1, 15, 0)
     for process in (venue, world.open()):
-        assert (await process.find(order().client_order_id)).status is ends
+        assert await status_of(process, order()) is ends
         assert (await process.account()).cash_frozen == 0
 
 
@@ -313,7 +319,7 @@ async def test_a_lost_answer_of_the_journal_is_an_unknown_outcome_that_it_can_te
     with pytest.raises(OutcomeUnknown):
         await put(venue, order())
     world.journal.lose_answer = False
-    assert (await venue.find(order().client_order_id)).status is OrderStatus.ACCEPTED
+    assert await status_of(venue, order()) is OrderStatus.ACCEPTED
 
 
 async def test_a_process_that_dies_at_any_event_leaves_the_same_account():

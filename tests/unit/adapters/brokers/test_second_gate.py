@@ -44,7 +44,7 @@ class Venue:
 
     def __init__(self, seen=()):
         self.sent, self.cancelled, self.seen = [], [], list(seen)
-        self.lists = 0
+        self.fault: Exception | None = None
 
     async def submit(self, order, clearance):
         self.sent.append(order)
@@ -55,9 +55,8 @@ class Venue:
         return OrderStatusReport(order.client_order_id, "1", OrderStatus.CANCELED, NOW)
 
     async def orders(self, day):
-        self.lists += 1
-        if isinstance(self.seen, Exception):
-            raise self.seen
+        if self.fault is not None:
+            raise self.fault
         return [one for one in self.seen if one.trading_day == day]
 
 
@@ -147,7 +146,7 @@ async def test_what_the_venue_has_seen_of_the_day_before_this_process_is_counted
 
 async def test_what_cannot_be_counted_is_not_sent():
     venue = Venue()
-    venue.seen = OutcomeUnknown("BROKER_TIMEOUT", "no answer")
+    venue.fault = OutcomeUnknown("BROKER_TIMEOUT", "no answer")
     gate, _ = gate_of(venue)
     with pytest.raises(Unavailable):
         await put(gate, sample_order())
