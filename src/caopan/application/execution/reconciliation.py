@@ -34,6 +34,8 @@ from caopan.kernel.money import yuan
 Difference = Mapping[str, str | None]
 
 BY = "reconciliation"
+_LOOKS = 3
+"""How often both sides are looked at before they count as different."""
 _NEVER_TAKEN = frozenset({OrderStatus.NOT_SENT, OrderStatus.REJECTED})
 _NOT_OPEN = frozenset(
     {OrderStatus.FILLED, OrderStatus.CANCELED, OrderStatus.EXPIRED, OrderStatus.REJECTED}
@@ -84,17 +86,9 @@ class Reconciler:
         await self._controller.settle()
         if await self._adopt(theirs, day, refused):
             await self._controller.settle()
-        theirs = await self._ask(day)
+        found = [*refused, *await self._compared(day)]
         async with seat.begin() as uow:
-            orders = await uow.orders.of_day(day)
-            fills = [
-                fill
-                for decision_id in sorted({order.decision_id for order in orders})
-                for fill in await uow.orders.fills(decision_id)
-                if fill.trading_day == day
-            ]
             past = await uow.reconciliations.all()
-        found = [*refused, *differences(seat.account.book, orders, fills, theirs)]
         now = desk.clock.now()
         result = Reconciliation(
             reconciliation_id=derived_uuid(now, desk.run.config_hash, BY, trigger, len(past)),
@@ -104,8 +98,29 @@ class Reconciler:
             passed=not found,
             differences=found,
         )
-        await self._record(result, again=bool(past) and not past[-1].passed)
+        # Of several at one instant none is the last: one that differed is enough.
+        again = any(not one.passed for one in past if one.at == past[-1].at)
+        await self._record(result, again=again)
         return result
+
+    async def _compared(self, day: date) -> list[Difference]:
+        """Return what differs and goes on to differ: a trade may fall between two questions."""
+        found: list[Difference] = []
+        for _ in range(_LOOKS):
+            theirs = await self._ask(day)
+            async with self._seat.begin() as uow:
+                orders = await uow.orders.of_day(day)
+                fills = [
+                    fill
+                    for decision_id in sorted({order.decision_id for order in orders})
+                    for fill in await uow.orders.fills(decision_id)
+                    if fill.trading_day == day
+                ]
+            found = differences(self._seat.account.book, orders, fills, theirs)
+            if not found:
+                break
+            await self._controller.settle()
+        return found
 
     async def _ask(self, day: date) -> Theirs:
         broker = self._seat.desk.broker
@@ -247,7 +262,10 @@ def _orders(ours: Mapping[str, Order], theirs: Sequence[VenueOrder]) -> Iterator
         taken = found.status is not OrderStatus.REJECTED
         if order.status in _NEVER_TAKEN and taken:
             yield _difference("order", order.client_order_id, order.status.value, _told(found))
-        elif order.filled_qty != found.filled_qty:
+        elif order.filled_qty != found.filled_qty or (
+            # What has ended here holds no reservation any more.
+            order.is_terminal and taken and found.status not in _NOT_OPEN
+        ):
             yield _difference(
                 "order",
                 order.client_order_id,
