@@ -195,10 +195,12 @@ class MarketPanel:
         listing = parse_symbol(row["symbol"])
         day = row["day"]
         quantities, quantities_known = _UNKNOWN_QUANTITIES, True
-        tick = 0
+        tick, held_for = 0, 1
         try:
-            rule = self._rules.quantities.rule(listing.exchange, listing.board, day)
-            tick = self._rules.limits.tick_size(listing.exchange, day)
+            rules, exchange, board = self._rules, listing.exchange, listing.board
+            rule = rules.quantities.rule(exchange, board, day)
+            tick = rules.limits.tick_size(exchange, day, board.instrument)
+            held_for = rules.settlement.row(exchange, board, None, day).holding_days
             quantities = (
                 rule.lot_size,
                 rule.min_buy_qty,
@@ -224,7 +226,7 @@ class MarketPanel:
             min_buy_qty=quantities[1],
             qty_step=quantities[2],
             max_limit_qty=quantities[3],
-            t_plus_one=True,
+            t_plus_one=held_for > 0,
             trading_status=TradingStatus.SUSPENDED if suspended else TradingStatus.NORMAL,
             is_st=row["is_st"],
             listing_day_index=row["listing_day_index"],

@@ -26,13 +26,12 @@ from caopan.domain.matching.after_hours import AfterHours
 from caopan.domain.matching.bars import check_bar, check_bar_at_close, check_quote
 from caopan.domain.matching.exchange_terms import ExchangeTerms
 from caopan.domain.matching.halt_watch import HaltWatch
-from caopan.domain.matching.held_orders import HELD_MS, release
+from caopan.domain.matching.held_orders import HELD_MS, release, release_for_auction
 from caopan.domain.matching.models import NoSlippage
 from caopan.domain.matching.policies import NO_VOLUME
 from caopan.domain.matching.reserves import affordable, hold_back
 from caopan.domain.matching.terms import (
     AFTER_HOURS_MS,
-    CLOSING_AUCTION_MS,
     CONTINUOUS_MS,
     NO_LIMIT_UP,
     Bar,
@@ -432,8 +431,8 @@ class SandboxExchange:
         rules, latency = self.terms.rules, self.terms.latency
         if listing.leaving:
             self._cancel_arrived(listing, start)
-        if listing.holds and rules is not None and end > CLOSING_AUCTION_MS:
-            release(listing, rules, CLOSING_AUCTION_MS, latency)
+        if listing.holds:
+            release_for_auction(listing, end, latency)
         if may_trade and not listing.suspended:
             self.policy.match(self, listing, bar)
         else:

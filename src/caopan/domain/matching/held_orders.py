@@ -1,9 +1,9 @@
 """Orders beyond the price cage that the exchange keeps until the market has moved (暂存).
 
 Owns when a held order takes part: once a last price or a book brings it inside the cage, and in
-any case in the closing auction, which has none. Which board holds, and until when, the dated table
-says; elsewhere such an order is refused. Must never serve an order. Tests:
-tests/unit/domain/matching/test_held_orders.py.
+any case in the closing auction and the one that ends a halt, which have none. Which board holds,
+and until when, the dated table says; elsewhere such an order is refused. Must never serve an order.
+Tests: tests/unit/domain/matching/test_held_orders.py.
 
 A held order rests like any other, with an arrival that no bar reaches.
 """
@@ -60,3 +60,18 @@ def release(listing: Listing, rules: DayRules, at_ms: int, latency: Latency) -> 
             arrival = order.placed_ms + latency.order_ms(order.number)
             order.active_ms = max(at_ms, arrival)
     listing.holds = any(order.active_ms == HELD_MS for order in listing.resting)
+
+
+def release_for_auction(listing: Listing, end_ms: int, latency: Latency) -> None:
+    """Let held orders arrive for the auction, if any, that a bar ending at `end_ms` holds."""
+    watch = listing.halts
+    if end_ms > CLOSING_AUCTION_MS:
+        at_ms = CLOSING_AUCTION_MS
+    elif watch is not None and watch.resumes and end_ms > watch.until_ms:
+        at_ms = watch.until_ms
+    else:
+        return
+    for order in listing.resting:
+        if order.active_ms == HELD_MS:
+            order.active_ms = max(at_ms, order.placed_ms + latency.order_ms(order.number))
+    listing.holds = False

@@ -98,6 +98,20 @@ def test_the_closing_auction_has_no_cage(policy, start):
     assert trades(exchange) == [(ms(15), 1000, 1000)]
 
 
+def test_the_auction_that_ends_a_halt_has_no_cage():
+    exchange = floor()
+    exchange.close_day()
+    exchange.open_day(HELD_DAY + timedelta(days=1), [DayQuote(NAME, 1000 * TICK, None, None)])
+    flat(exchange, ms(9, 25), ms(9, 35))
+    order = place(exchange, ms(9, 36), ticks=1350)
+    assert exchange.events[-1].code == "held"
+    # 30 % above the opening price: a halt of ten minutes, until 9:50.
+    flat(exchange, ms(9, 39), ms(9, 40), 1300)
+    flat(exchange, ms(9, 50), ms(9, 51), 1310)
+    assert trades(exchange) == [(ms(9, 51), 1000, 1310)]
+    assert order.status is Status.FILLED
+
+
 @pytest.mark.parametrize("policy", [one.name for one in POLICIES])
 def test_no_policy_serves_a_held_order(policy):
     exchange = floor(policy)
