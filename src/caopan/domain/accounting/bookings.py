@@ -165,12 +165,12 @@ class Entitlement:
 
 
 def entitlement(lots: list[Lot], action: CorporateAction) -> Entitlement:
-    """Return cash (units) and whole new shares for all lots; fractions of a share are dropped."""
+    """Return cash (units) and new shares of the whole holding; a part of a share is dropped once.
+
+    Counters round the holding, not each purchase (market-rules.md, corporate actions).
+    """
     held = sum(lot.qty for lot in lots)
-    return Entitlement(
-        held * action.cash_per_share,
-        sum(int(lot.qty * action.share_factor) - lot.qty for lot in lots),
-    )
+    return Entitlement(held * action.cash_per_share, int(held * action.share_factor) - held)
 
 
 def book_entitlement(
@@ -182,8 +182,11 @@ def book_entitlement(
     if given.cash:
         postings.append(Posting(j.CASH_FREE, j.CNY, given.cash))
         postings.append(Posting(j.DIVIDEND, j.CNY, -given.cash))
+    before = after = 0
     for lot in lots:
-        new = int(lot.qty * action.share_factor) - lot.qty
+        before += lot.qty
+        new = int(before * action.share_factor) - after - lot.qty
+        after += lot.qty + new
         if new:
             # Bonus shares carry the age of the shares they fall to.
             postings.append(Posting(_free_shares(lot.bought_on), symbol, new))
