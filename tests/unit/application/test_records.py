@@ -11,19 +11,20 @@ import pytest
 
 from caopan.application import records
 from caopan.application.ports.store import NavPoint, Run, RunKind, RunStatus
+from caopan.application.replay.runner import SLOT
 from caopan.domain.accounting.bookings import book_entitlement, deposit, freeze_buy
 from caopan.domain.accounting.journal import Lot
 from caopan.domain.decision.cycle import Cycle, closed
 from caopan.domain.decision.shapes import CheckerResult, DecisionStatus, ExitPlan, Reason
 from caopan.domain.ledger.chain import Draft, Head, Stage, seal
 from caopan.domain.market.reference import CorporateAction
-from caopan.domain.orders.order import Fill, OrderStatus, Side, moved
+from caopan.domain.orders.order import Fill, OrderStatus, OrderType, Side, moved
 from caopan.kernel.canonical import canonical
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units
 from caopan.testing.memory_store import MemoryStore, MemoryVenueJournal
 from caopan.testing.samples import DAY, NOW, SYMBOL, sample_id, sample_order
-from caopan.testing.scenario import open_scenario
+from caopan.testing.scenario import DAYS, open_scenario
 from caopan.testing.sim_loop import simulate
 
 CYCLE = Cycle(sample_id(1), sample_id(2), "sandbox", DAY, "open_auction", NOW)
@@ -174,14 +175,25 @@ def test_what_an_interrupted_cycle_needs_is_read_back():
         scenario = await open_scenario(run, store, MemoryVenueJournal(store.database))
         await scenario.play()
         async with store.begin(run.run_id) as uow:
-            first, garbage, *_ = await uow.cycles.all()
+            cycles = {(one.trading_day, one.slot): one for one in await uow.cycles.all()}
+            first, garbage = cycles[DAYS[0], SLOT], cycles[DAYS[1], SLOT]
             seen = await records.read_observation(uow, first)
             assert canonical(seen.values) == seen.body
             decision = await records.read_decision(uow, first)
             assert decision.decision_id == first.decision_id
             assert decision.observation_ref == seen.content_hash
             assert decision.valid_until == first.valid_until
-            assert [action.index for action in decision.actions] == [0, 1, 2]
+            assert [action.index for action in decision.actions] == [0, 1, 2, 3]
+            assert await records.read_passed(uow, first) == {0, 1, 2}
+            asked = cycles[DAYS[1], "some"]
+            by_hand = await records.read_decision(uow, asked)
+            assert (by_hand.is_exit, by_hand.valid_until) == (True, asked.valid_until)
+            (action,) = by_hand.actions
+            assert (action.side, action.order_type) == (Side.SELL, OrderType.LIMIT)
+            assert (action.qty, action.price) == (1_000, units("9.95"))
+            with pytest.raises(CorruptState) as caught:
+                await records.read_passed(uow, garbage)
+            assert caught.value.code == "VERDICT_MISSING"
             with pytest.raises(CorruptState) as caught:
                 await records.read_decision(uow, garbage)
             assert caught.value.code == "DECISION_UNREADABLE"

@@ -14,12 +14,13 @@ from caopan.application.reporting import RunReport, report_run
 from caopan.domain.accounting.journal import CASH_FREE, CNY
 from caopan.domain.decision.shapes import DecisionStatus
 from caopan.domain.ledger.chain import Fault, Stage
+from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units
 from caopan.testing.memory_state import RunState
 from caopan.testing.memory_store import MemoryStore, MemoryVenueJournal
 from caopan.testing.samples import NOW
-from caopan.testing.scenario import CASH, Scenario, open_scenario
+from caopan.testing.scenario import CASH, DAYS, DECISIONS, Scenario, open_scenario
 from caopan.testing.sim_loop import simulate
 
 
@@ -44,7 +45,7 @@ def report_after(change: Callable[[RunState], None] = lambda _state: None) -> Ru
 
 def test_the_scenario_counted():
     report = report_after()
-    assert report.decisions == sum(report.by_status.values()) == 4
+    assert report.decisions == sum(report.by_status.values()) == DECISIONS
     assert report.rejected_by_code["RISK_LOT_SIZE"] == 1
     assert report.model_failures == {"MODEL_PARSE_FAIL": 1}
     assert report.orders > 0
@@ -78,6 +79,11 @@ def test_the_image_in_memory_is_what_the_store_holds():
     assert loaded.last_nav == live.last_nav
     assert loaded.nav_peak == live.nav_peak
     assert loaded.exit_plans == live.exit_plans
+    assert loaded.flow == live.flow
+    for day in DAYS:
+        if day >= max(live.day, loaded.day):
+            seen = [one.standing({}, {}, day, control=Control()) for one in (live, loaded)]
+            assert seen[0] == seen[1]
 
 
 def entry_of(state: RunState, stage: Stage) -> int:

@@ -7,7 +7,7 @@ passed it: the decision is made at 09:16, the bar is known at 15:00.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 
@@ -29,13 +29,22 @@ class ReplayPlan:
     cash: int
 
 
+async def _nothing(_day: date) -> None:
+    """Let a day pass."""
+
+
 async def replay(
     pipeline: Pipeline,
     clock: ReplayClock,
     plan: ReplayPlan,
     on_day: Callable[[date, int], None] = lambda _day, _nav: None,
+    during: Callable[[date], Awaitable[None]] = _nothing,
 ) -> None:
-    """Run the plan from wherever it was left; `on_day` is told each day closed and its NAV."""
+    """Run the plan from wherever it was left; `on_day` is told each day closed and its NAV.
+
+    `during` is what else happens on a day between its decision and its close; on a day that is
+    taken up again it happens again, and must know what it has done.
+    """
     await _stand_where_left(pipeline, clock)
     await pipeline.start(plan.cash)
     yardstick = BuyAndHold(pipeline.desk.market, plan.cash)
@@ -47,19 +56,25 @@ async def replay(
                 clock.set(closing)
             yardstick.step(day, clock.now())
             continue
-        await _play_day(pipeline, clock, day)
+        await _play_day(pipeline, clock, day, during)
         benchmark = yardstick.step(day, clock.now())
         point = await pipeline.close_day(day, benchmark)
         on_day(day, point.nav)
 
 
-async def _play_day(pipeline: Pipeline, clock: ReplayClock, day: date) -> None:
+async def _play_day(
+    pipeline: Pipeline,
+    clock: ReplayClock,
+    day: date,
+    during: Callable[[date], Awaitable[None]],
+) -> None:
     opening = at_shanghai(day, DECIDE_AT)
     if clock.now() < opening:
         clock.set(opening)
     await pipeline.open_day(day)
     if not await _decided(pipeline, day):
         await pipeline.run_cycle(SLOT, day)
+    await during(day)
     clock.set(at_shanghai(day, SETTLE_AT))
     await pipeline.settle()
     await pipeline.reconcile("close")
@@ -76,4 +91,7 @@ async def _stand_where_left(pipeline: Pipeline, clock: ReplayClock) -> None:
 async def _decided(pipeline: Pipeline, day: date) -> bool:
     async with pipeline.desk.store.begin(pipeline.desk.run.run_id) as uow:
         newest = await uow.cycles.last()
-    return newest is not None and (newest.trading_day, newest.slot) == (day, SLOT)
+        if newest is None or newest.trading_day != day:
+            return False
+        # Orders placed by hand, ours or not, are decisions of the day too, and newer.
+        return any((one.trading_day, one.slot) == (day, SLOT) for one in await uow.cycles.all())
