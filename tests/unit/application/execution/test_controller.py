@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from caopan.application.execution.controller import CANCEL_WAIT
+from caopan.application.ports.broker import Broker
 from caopan.domain.decision.shapes import CycleStage, DecisionStatus
 from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.kill_switch import KillLevel
@@ -609,3 +610,59 @@ async def test_while_its_answer_is_lost_an_order_keeps_its_reservation():
     assert (await desk.order(order)).status is S.NOT_SENT
     assert desk.pipeline.account.book.cash_frozen == 0
     assert len(desk.counter.sent) == 1
+
+
+# --- all at once ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_reports_that_come_late_twice_and_in_any_order_come_out_right(seed):
+    found: list[FaultyBroker] = []
+
+    def noisy(venue: Broker) -> FaultyBroker:
+        found.append(FaultyBroker(venue, seed=seed))
+        return found[0]
+
+    desk = await TableDesk(wrap=noisy).open()
+    first, second = await desk.placed(buy(), buy(SECOND))
+    for _ in range(4):
+        desk.counter.fill(first, 250)
+        await desk.settle()
+    desk.counter.fill(second, 300)
+    desk.counter.end(second, S.CANCELED)
+    for _ in range(4):
+        await desk.settle()
+    found[0].calm()
+    await desk.settle()
+    assert (await desk.order(first)).status is S.FILLED
+    after = await desk.order(second)
+    assert (after.status, after.filled_qty) == (S.CANCELED, 300)
+    await whole(desk)
+
+
+async def test_cut_off_anywhere_an_order_that_waits_is_sent_once_or_not_at_all():
+    number = 0
+    while True:
+        desk = await TableDesk().open()
+
+        async def work(desk: TableDesk = desk) -> None:
+            first, waits = await desk.placed(buy(), buy(SECOND, depends_on=0))
+            desk.counter.fill(first, 1_000)
+            await desk.settle()
+            desk.counter.fill(waits.client_order_id, 1_000)
+            await desk.settle()
+
+        passed = await desk.crashing(number, work)
+        if len(passed) <= number:
+            break
+        for _ in range(3):
+            for slip in desk.counter.slips.values():
+                if slip.listed.status is S.ACCEPTED:
+                    desk.counter.fill(slip.listed.broker_order_id, slip.listed.qty)
+            await desk.settle(SOON)
+        assert all(order.is_terminal for order in await desk.orders()), passed[-1]
+        assert (await desk.pipeline.reconcile("close")).passed, passed[-1]
+        assert all(one.stage is CycleStage.CLOSED for one in await desk.cycles()), passed[-1]
+        await whole(desk)
+        number += 1
+    assert number > 25
