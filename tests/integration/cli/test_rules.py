@@ -188,3 +188,9 @@ def test_fees_of_a_day_without_a_known_rate_are_refused(capsys):
     words = ("fees", "600519.SH", "buy", "10", "100", "--date", "2010-06-01")
     code, told = run_json(capsys, *words)
     assert (code, told["error"]["code"]) == (4, "RISK_RULES_UNKNOWN")
+
+
+def test_show_knows_the_last_day_there_is(capsys):
+    code, told = run_json(capsys, "rules", "show", "600519.SH", "--date", "9999-12-31")
+    assert code == 0
+    assert (told["phases"][0]["start"], told["phases"][-1]["end"]) == ("00:00", "00:00")

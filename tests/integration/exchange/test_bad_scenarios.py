@@ -68,6 +68,7 @@ MUTATIONS = [
     (("account", "cash"), GONE, "cash"),
     (("account", "cash"), True, "cash"),
     (("fees", "commission_rate"), "-1", "fees.commission_rate"),
+    (("fees", "stamp_duty_sell"), "2", "fees.stamp_duty_sell"),
     (("fees", "commission_min"), [], "commission_min"),
     (("fees", "stamp_duty_sell"), GONE, "fees.stamp_duty_sell"),
     (("fees", "rounding"), [], "fees.rounding"),

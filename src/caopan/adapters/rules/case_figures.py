@@ -190,8 +190,10 @@ def _bought_on(sold: date, holding: str) -> date:
     if found is None:
         raise UnreadableError("context.holding", holding, "is no length of time")
     number, unit = int(found[1]), found[2]
-    if unit in {"天", "日", "d"}:
+    if unit in {"天", "日", "d"} and number < sold.toordinal():
         return sold - timedelta(days=number)
+    if unit in {"天", "日", "d"} or len(found[1]) > len("9999"):
+        raise UnreadableError("context.holding", holding, "is too long a time")
     months = number * (12 if unit in {"年", "y"} else 1)
     year, month = divmod(sold.year * 12 + sold.month - 1 - months, 12)
     for day in (sold.day, 30, 29, 28):

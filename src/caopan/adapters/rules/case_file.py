@@ -211,10 +211,14 @@ class Case:
 
     def off_tick(self, tick: int) -> bool:
         """Return whether the order's price is no multiple of `tick` (units)."""
+        text = self.cells["price"]
         try:
-            return bool(Decimal(self.cells["price"]) * UNITS_PER_YUAN % tick)
+            price = Decimal(text)
+            if price > 0:
+                return bool(price * UNITS_PER_YUAN % tick)
         except InvalidOperation as error:
-            raise UnreadableError("price", self.cells["price"], "is no amount") from error
+            raise UnreadableError("price", text, "is no amount") from error
+        raise UnreadableError("price", text, "is not positive")
 
     def _word(self, column: str, words: type[Board], text: str) -> Board:
         if text not in set(words):

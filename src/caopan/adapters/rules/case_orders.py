@@ -146,7 +146,8 @@ def quantity(case: Case, rules: Rules) -> Answer:
     )
     if found is None and available is not None and case.qty > available:
         return Answer("REJECT:INSUFFICIENT_POSITION", detail=f"{available} may be sold")
-    if found is None and case.cells["price"] and case.off_tick(_tick(case, rules)):
+    priced = case.order_type.kind is not OrderKind.MARKET and case.cells["price"]
+    if found is None and priced and case.off_tick(_tick(case, rules)):
         return Answer("REJECT:TICK", detail=row.source)
     if found is None and case.is_st and case.buying:
         cap = table.daily_buy_cap(case.exchange, case.day)
@@ -210,9 +211,10 @@ def schedule(case: Case, rules: Rules) -> FeeSchedule:
     """
     terms: dict[str, str] = {}
     both = case.context.get("commission")
-    if both is not None and (
-        found := re.match(r"([\d.]+)(%?)(?:\s*,\s*min\s*=?\s*([\d.]+))?", both)
-    ):
+    if both is not None:
+        found = re.match(r"([\d.]+)(%?)(?:\s*,\s*min\s*=?\s*([\d.]+))?", both)
+        if found is None:
+            raise UnreadableError("context.commission", both, "begins with no rate")
         terms["commission_rate"] = _as_rate(found[1], percent=bool(found[2]))
         if found[3]:
             terms["commission_min"] = found[3]

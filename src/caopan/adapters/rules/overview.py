@@ -15,7 +15,7 @@ from typing import Any
 from caopan.adapters.rules.book import RuleBook
 from caopan.domain.accounting.fees import FeeKind
 from caopan.domain.market.dated import DatedRow
-from caopan.domain.market.phases import OrderKind, PhaseWindow
+from caopan.domain.market.phases import OrderKind, Phase
 from caopan.domain.market.price_limits import LimitCase, LimitRow, LimitState, band_limits
 from caopan.domain.market.reference import Exchange, Instrument
 from caopan.domain.market.symbols import Security
@@ -73,22 +73,25 @@ def phases_shown(security: Security, day: date, book: RuleBook) -> list[dict[str
     """
     listing, table = security.listing, book.market.phases
     windows = table.windows(day, exchange=listing.exchange, instrument=security.instrument)
-    return [_phase(window, security, day, book) for window in windows]
+    starts = [f"{shanghai(window.start):%H:%M}" for window in windows]
+    # The last phase ends with the day; the calendar's own last day has no morrow to ask.
+    hours = zip(starts, [*starts[1:], "00:00"], strict=True)
+    return [
+        {"phase": window.phase.value, "start": start, "end": end}
+        | _permits(window.phase, security, day, book)
+        for window, (start, end) in zip(windows, hours, strict=True)
+    ]
 
 
-def _phase(window: PhaseWindow, security: Security, day: date, book: RuleBook) -> dict[str, str]:
+def _permits(phase: Phase, security: Security, day: date, book: RuleBook) -> dict[str, str]:
     listing, table = security.listing, book.market.phases
-    shown = {
-        "phase": window.phase.value,
-        "start": f"{shanghai(window.start):%H:%M}",
-        "end": f"{shanghai(window.end):%H:%M}",
-    }
+    shown: dict[str, str] = {}
     for kind in OrderKind:
         permit = table.may_place(
-            window.phase, kind, exchange=listing.exchange, board=listing.board, day=day
+            phase, kind, exchange=listing.exchange, board=listing.board, day=day
         )
         shown[kind.value] = permit.value
-    cancel = table.may_cancel(window.phase, OrderKind.LIMIT, exchange=listing.exchange, day=day)
+    cancel = table.may_cancel(phase, OrderKind.LIMIT, exchange=listing.exchange, day=day)
     return {**shown, "cancel": cancel.value}
 
 

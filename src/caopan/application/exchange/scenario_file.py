@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 from caopan.application.exchange.scenario_actions import Action, read_actions
@@ -116,15 +117,22 @@ def read_scenario(document: object) -> Scenario:
     )
 
 
+def _fee_rate(row: Row, name: str) -> Fraction:
+    found = as_rate(row, name, "fees")
+    if found >= 1:
+        refuse(f"fees.{name}", f"{row[name]!r} would take the whole amount; write 0.00025")
+    return found
+
+
 def _fees(row: Row) -> FeeTerms:
     rounding = row.get("rounding", "none")
     if rounding not in tuple(_ROUNDING):
         refuse("fees.rounding", f"{rounding!r} is none of {', '.join(_ROUNDING)}")
     return FeeTerms(
-        commission_rate=as_rate(row, "commission_rate", "fees"),
+        commission_rate=_fee_rate(row, "commission_rate"),
         commission_min=read_price(row, "commission_min", "fees"),
-        stamp_duty_sell=as_rate(row, "stamp_duty_sell", "fees"),
-        transfer_fee=as_rate(row, "transfer_fee", "fees"),
+        stamp_duty_sell=_fee_rate(row, "stamp_duty_sell"),
+        transfer_fee=_fee_rate(row, "transfer_fee"),
         step=_ROUNDING[rounding],
     )
 

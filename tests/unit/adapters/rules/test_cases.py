@@ -9,7 +9,15 @@ import pytest
 
 from caopan.adapters.calendar.xshg import load_calendar
 from caopan.adapters.rules.book import load_rules
-from caopan.adapters.rules.case_file import ASKED, COLUMNS, Case, Context, Expectation, read_cases
+from caopan.adapters.rules.case_file import (
+    ASKED,
+    COLUMNS,
+    Case,
+    Context,
+    Expectation,
+    UnreadableError,
+    read_cases,
+)
 from caopan.adapters.rules.case_orders import Rules
 from caopan.adapters.rules.cases import Verdict, answer, check_cases, tally
 from caopan.domain.market.calendar import TradingCalendar
@@ -357,6 +365,27 @@ def test_programme_trading(context, outcome):
 )
 def test_matching(cells, outcome, value):
     assert ask("matching", **cells) == (outcome, value)
+
+
+@pytest.mark.parametrize(
+    ("category", "cells", "field"),
+    [
+        ("quantity", order("BUY", "NaN"), "price"),
+        ("quantity", order("BUY", "-5"), "price"),
+        ("quantity", order("SELL", "10", "150"), "context.available"),
+        ("fee", order("BUY", "10", context="commission=free"), "context.commission"),
+        ("matching", {"context": "asks=[10.00x500]; BUY 300"}, "context"),
+        (
+            "corporate_action",
+            {"context": "gross_dividend=5; holding=99999999天; account=individual"},
+            "context.holding",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_field(category, cells, field):
+    with pytest.raises(UnreadableError) as caught:
+        ask(category, **cells)
+    assert caught.value.field == field
 
 
 def test_a_case_holds_nothing_of_what_is_expected():
