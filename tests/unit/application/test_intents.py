@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, time, timedelta
 
@@ -19,7 +18,6 @@ from caopan.application.intents import (
     question_of,
     reservations,
 )
-from caopan.application.ports.broker import OrderStatusReport, Report
 from caopan.application.ports.store import Run, RunKind, RunStatus
 from caopan.application.replay.clock import ReplayClock
 from caopan.domain.accounting.bookings import deposit
@@ -28,13 +26,13 @@ from caopan.domain.decision.cycle import Cycle
 from caopan.domain.decision.shapes import Action, ActionType, Decision, DecisionStatus, ExitPlan
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.phases import Phase
-from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
-from caopan.domain.risk.clearance import Clearance
+from caopan.domain.orders.order import OrderStatus, OrderType, Side
 from caopan.domain.risk.gate import judge_order
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import CorruptState, Denied
 from caopan.kernel.money import units
+from caopan.testing.counter import Counter
 from caopan.testing.market import TableMarket, flat_bar
 from caopan.testing.memory_store import MemoryStore
 from caopan.testing.models import ScriptedModel
@@ -53,19 +51,6 @@ EARLIER = date(2023, 5, 31)
 GONE = "600005.SH"
 
 
-class Nobody:
-    name = "sandbox"
-
-    async def submit(self, order: Order, clearance: Clearance) -> OrderStatusReport:
-        raise AssertionError((order, clearance))
-
-    async def find(self, client_order_id: str) -> OrderStatusReport | None:
-        raise AssertionError(client_order_id)
-
-    async def reports(self, client_order_ids: Sequence[str]) -> Sequence[Report]:
-        raise AssertionError(client_order_ids)
-
-
 def desk() -> Desk:
     bars = [flat_bar(SYMBOL, EARLIER, "10.00"), flat_bar(SYMBOL, DAY, "10.00")]
     return Desk(
@@ -73,7 +58,7 @@ def desk() -> Desk:
         store=MemoryStore(),
         market=TableMarket([EARLIER, DAY], [*bars, flat_bar(GONE, EARLIER, "7.00")]),
         model=ScriptedModel(lambda _request: ""),
-        broker=Nobody(),
+        broker=Counter(ReplayClock(NOW), sample_fees(), 0),
         clock=ReplayClock(NOW),
         calendar=TradingCalendar("test", EARLIER, date(2023, 6, 4), (EARLIER, DAY)),
         phases=load_rules().market.phases,

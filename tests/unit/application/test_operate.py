@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from caopan.application.pipeline import Pipeline
@@ -60,7 +63,7 @@ async def test_a_sale_by_hand_is_sent_and_recorded():
 
 async def test_a_person_does_not_pass_by_the_gate():
     desk = await stocked()
-    cycle = await operate(desk.pipeline, Action(**_values(SELL) | {"qty": 2_100}))
+    cycle = await operate(desk.pipeline, replace(SELL, qty=2_100))
     assert cycle.status is DecisionStatus.REJECTED_RISK
     assert desk.counter.sent == []
     assert (await desk.report()).trace_coverage == 1.0
@@ -70,7 +73,7 @@ async def test_at_level_three_a_sale_leaves_and_a_buy_does_not():
     desk = await stocked()
     desk.lever.at = KillLevel.FLATTEN
     await operate(desk.pipeline, SELL)
-    buy = Action(**_values(SELL) | {"side": Side.BUY, "symbol": SECOND, "price": units(10)})
+    buy = replace(SELL, side=Side.BUY, symbol=SECOND, price=units(10))
     cycle = await operate(desk.pipeline, buy, slot="another")
     assert cycle.status is DecisionStatus.REJECTED_RISK
     assert [order.symbol for _, order in desk.counter.sent] == [FIRST]
@@ -97,22 +100,16 @@ async def test_the_same_request_again_is_the_same_request():
     assert len(desk.counter.sent) == 1
 
 
-def _values(action: Action) -> dict:
-    return {name: getattr(action, name) for name in Action.__slots__}
-
-
 @pytest.mark.parametrize("what", ["sell", "market", "cancel", "modify"])
 async def test_cut_off_anywhere_it_goes_on_as_it_was_asked(what):
     number = 0
     while True:
         desk = await stocked()
         (resting,) = await desk.placed(buy_action(SECOND, 1_000, "10.00"))
-        named = {"target_order_id": str(resting.order_id)}
+        named: dict[str, Any] = {"target_order_id": str(resting.order_id)}
         action = {
             "sell": SELL,
-            "market": Action(
-                **_values(SELL) | {"order_type": OrderType.MARKET_BEST5_CANCEL, "price": None}
-            ),
+            "market": replace(SELL, order_type=OrderType.MARKET_BEST5_CANCEL, price=None),
             "cancel": Action(0, ActionType.CANCEL_ORDER, **named),
             "modify": Action(0, ActionType.MODIFY_ORDER, price=units("9.95"), **named),
         }[what]

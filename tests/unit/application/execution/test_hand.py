@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caopan.application.execution.hand import acknowledged, cancel, resolve, send
-from caopan.application.ports.broker import Capabilities, OrderStatusReport, Report
+from caopan.application.ports.broker import (
+    Capabilities,
+    FillReport,
+    OrderStatusReport,
+    Report,
+    VenueAccount,
+    VenueOrder,
+)
 from caopan.application.ports.kill_switch import Released
 from caopan.domain.orders.order import (
     MAY_BE_AT_VENUE,
@@ -86,6 +93,15 @@ class Venue:
 
     async def reports(self, client_order_ids: Sequence[str]) -> Sequence[Report]:
         return [self.taken[tag] for tag in client_order_ids if tag in self.taken]
+
+    async def orders(self, day: date) -> Sequence[VenueOrder]:
+        raise NotImplementedError
+
+    async def fills(self, day: date) -> Sequence[FillReport]:
+        raise NotImplementedError
+
+    async def account(self) -> VenueAccount:
+        raise NotImplementedError
 
 
 def cleared(number: int = 1) -> tuple[Order, Clearance]:
