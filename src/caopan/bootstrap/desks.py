@@ -1,9 +1,9 @@
 """The desk's own account: found or opened, sat down at, brought up to the present.
 
 Owns the object graph of a desk run for every command that acts on it (`cycle`, `account`,
-`reconcile`, `halt`). A desk is created once and lives on; days that passed since the last decision
-are settled and closed first, in order. Must never let two data sets share one desk, nor two
-processes one account.
+`cancel`, `reconcile`, `halt`). A desk is created once and lives on; days that passed since the
+last decision are settled and closed first, in order. Must never let two data sets share one desk,
+nor two processes one account.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from caopan.adapters.brokers.sandbox.venue import SandboxVenue
+from caopan.adapters.brokers.second_gate import SecondGate
 from caopan.adapters.clock.system import SystemClock, monotonic_ms
 from caopan.adapters.kill_switch.switch import FlagSwitch, flag_sources
 from caopan.adapters.market_data.panel import KNOWN_BEFORE_OPEN, MarketPanel
 from caopan.adapters.postgres.connection import conninfo
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.adapters.rules.book import load_rules
+from caopan.application.account_movements import follow
 from caopan.application.halting import carry_out
 from caopan.application.pipeline import Pipeline
 from caopan.application.ports.store import Run, RunKind, Store
@@ -39,8 +42,11 @@ from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.canonical import sha256_hex
 from caopan.kernel.clock import Clock, at_shanghai, iso, shanghai
 from caopan.kernel.errors import ConfigInvalid, Denied
+from caopan.kernel.money import units
 from caopan.settings import Settings
 
+BY_COUNTER = "counter"
+"""Who booked a movement that was cut off between the counter and the books."""
 _SYNTHETIC_DAYS = 330
 _SYNTHETIC_BREADTH = 40
 _NONCE_BYTES = 16
@@ -66,6 +72,18 @@ class DeskChoice:
         return f"sandbox-{self.data.name}-{place}"
 
 
+class Opening(Protocol):
+    """What is to be done at a desk before its days go on: the opening of an existing account."""
+
+    def check(self, market: MarketPanel, calendar: TradingCalendar, now: datetime) -> None:
+        """Refuse, by raising, before there is a desk at all."""
+        ...
+
+    async def carry(self, pipeline: Pipeline) -> None:
+        """Do it."""
+        ...
+
+
 @asynccontextmanager
 async def sat_down(
     database_url: str,
@@ -74,21 +92,28 @@ async def sat_down(
     clock: Clock,
     *,
     create: bool = False,
+    opening: Opening | None = None,
+    trigger: str = "start",
 ) -> AsyncGenerator[Pipeline]:
     """Give the chosen desk's pipeline: leased, started, and brought up to the present.
+
+    What moved at the counter is booked first, then `opening` is done, then the days that have
+    passed are closed and the books compared with the venue's; `trigger` tells why.
 
     Raises:
         Denied: DATA_CALENDAR outside the calendar's years, DATA_STALE if the data ends before the
             present session.
         ConfigInvalid: DESK_UNKNOWN if there is no such desk and none is to be opened,
-            CLOCK_BACKWARDS if the desk has already decided after `clock`.
+            CLOCK_BACKWARDS if the desk has already acted after `clock`.
         Conflict: RUN_BUSY if another process sits there.
     """
     async with PostgresStore(database_url) as store:
         calendar = await open_calendar(store)
         today = session_in_hand(calendar, clock)
-        market = _open_market(choice, calendar, today)
+        market = open_market(choice, calendar, today)
         _refuse_stale(market, today)
+        if opening is not None:
+            opening.check(market, calendar, clock.now())
         model = choose_model(choice.model, settings)
         run = await _desk_run(store, choice, market, today, create=create)
         switch = FlagSwitch(
@@ -102,8 +127,12 @@ async def sat_down(
                 ) as desk:
                     pipeline = Pipeline(desk)
                     await _refuse_going_back(pipeline)
-                    await pipeline.start(choice.cash)
-                    await _catch_up(pipeline, calendar, today)
+                    # What the desk was opened with, on both sides, whatever is asked for now.
+                    await pipeline.start(units(str(run.config["cash"])))
+                    await follow(pipeline.seat, await counter_of(pipeline).movements(), BY_COUNTER)
+                    if opening is not None:
+                        await opening.carry(pipeline)
+                    await _catch_up(pipeline, calendar, today, trigger)
                     _remember(settings, choice, clock)
                     yield pipeline
 
@@ -138,7 +167,23 @@ def session_in_hand(calendar: TradingCalendar, clock: Clock) -> date:
     return calendar.on_or_before(local.date() if known else local.date() - timedelta(days=1))
 
 
-async def _catch_up(pipeline: Pipeline, calendar: TradingCalendar, today: date) -> None:
+def counter_of(pipeline: Pipeline) -> SandboxVenue:
+    """Return the counter at which money and shares move: the desk's venue is the sandbox."""
+    broker = pipeline.desk.broker
+    if isinstance(broker, SecondGate):
+        broker = broker.inner
+    if not isinstance(broker, SandboxVenue):
+        raise Denied(
+            "PERMISSION_COUNTER",
+            f"money and shares are not moved at {broker.name} from here",
+            remedy="do it at the broker; the reconciliation shows it",
+        )
+    return broker
+
+
+async def _catch_up(
+    pipeline: Pipeline, calendar: TradingCalendar, today: date, trigger: str
+) -> None:
     """Settle, reconcile and close, in order, every session that ended since the last close.
 
     A halt that nobody has carried out yet is carried out before anything else.
@@ -157,10 +202,11 @@ async def _catch_up(pipeline: Pipeline, calendar: TradingCalendar, today: date) 
         await pipeline.open_day(day)
         if at_shanghai(day, SETTLE_AT) <= now:
             await pipeline.close_day(day, None)
-    await pipeline.reconcile("start")
+    await pipeline.reconcile(trigger)
 
 
-def _open_market(choice: DeskChoice, calendar: TradingCalendar, today: date) -> MarketPanel:
+def open_market(choice: DeskChoice, calendar: TradingCalendar, today: date) -> MarketPanel:
+    """Return the market of a desk as it stands on `today`."""
     if choice.data is not None:
         return open_files(choice.data, calendar, None)[0]
     return open_synthetic(
@@ -181,10 +227,13 @@ async def _refuse_going_back(pipeline: Pipeline) -> None:
     now = pipeline.desk.clock.now()
     async with pipeline.seat.begin() as uow:
         newest = await uow.cycles.last()
-    if newest is not None and newest.opened_at > now:
+        compared = await uow.reconciliations.all()
+    acted = [] if newest is None else [newest.opened_at]
+    acted.extend(one.at for one in compared[-1:])
+    if acted and max(acted) > now:
         raise ConfigInvalid(
             "CLOCK_BACKWARDS",
-            f"the desk has already decided at {iso(newest.opened_at)}, after {iso(now)}",
+            f"the desk has already acted at {iso(max(acted))}, after {iso(now)}",
             remedy="choose a later --at",
         )
 

@@ -84,6 +84,11 @@ class SecondGate:
         return self._inner.name
 
     @property
+    def inner(self) -> Broker:
+        """Return the venue behind the gate, for what is no trading: its counter."""
+        return self._inner
+
+    @property
     def capabilities(self) -> Capabilities:
         """Return what the venue can do."""
         return self._inner.capabilities

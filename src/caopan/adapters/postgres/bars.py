@@ -8,8 +8,9 @@ tests/integration/postgres/test_bars.py. Measured: bench/ledger.py.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -65,6 +66,12 @@ _COPY_OUT: Final = (
 )
 _ONE_IMPORT: Final = "SELECT pg_advisory_xact_lock(hashtextextended(%(checksum)s, 0))"
 _FIND: Final = "SELECT dataset_id FROM dataset WHERE checksum = %(checksum)s"
+_LAST_CLOSES: Final = """
+    SELECT DISTINCT ON (symbol) symbol, day, (close * 10000)::bigint
+    FROM bar JOIN dataset USING (dataset_id)
+    WHERE checksum = %(checksum)s AND symbol = ANY(%(symbols)s) AND day <= %(day)s
+    ORDER BY symbol, day DESC
+"""
 _INSERT: Final = """
     INSERT INTO dataset (label, source, checksum, synthetic, row_count, first_day, last_day)
     VALUES (%(label)s, %(source)s, %(checksum)s, %(synthetic)s, %(rows)s, %(first)s, %(last)s)
@@ -128,6 +135,16 @@ def load_bars(url: str, dataset_id: int) -> pl.DataFrame:
     received.seek(0)
     frame = pl.read_csv(received, has_header=False, schema=pl.Schema(texts))
     return frame.with_columns(pl.col(name) == "t" for name in flags)
+
+
+def last_closes(
+    url: str, checksum: str, symbols: Sequence[str], day: date
+) -> dict[str, tuple[int, date]]:
+    """Return, by symbol, the last stored close (units) on or before `day`, and its day."""
+    params = {"checksum": checksum, "symbols": list(symbols), "day": day}
+    with _connected(url) as connection:
+        rows = connection.execute(_LAST_CLOSES, params).fetchall()
+    return {symbol: (close, on) for symbol, on, close in rows}
 
 
 def _as_csv(frame: pl.DataFrame, dataset_id: int) -> bytes:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
+from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.clearance import Clearance
 
@@ -98,6 +99,17 @@ class VenueAccount:
     at: datetime
     positions: Mapping[str, VenuePosition] = field(default_factory=dict[str, VenuePosition])
     """By symbol; what is not held is not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class VenueMovement:
+    """Money or shares that came in or went out at the counter, beside all trading."""
+
+    key: str
+    """What whoever asked for it named it by."""
+    cash: int
+    """In units; below 0 where it was paid out."""
+    lots: tuple[BroughtLot, ...] = ()
 
 
 class Broker(Protocol):

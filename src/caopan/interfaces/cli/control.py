@@ -38,7 +38,7 @@ def halt(
     from caopan.bootstrap.halt_file import Operation, write_halt_file
 
     said = reason.strip() or _DEFAULT_REASON
-    asked = Operation(said, _operator(), _run_id(run), KillLevel(level))
+    asked = Operation(said, operator_name(), _run_id(run), KillLevel(level))
     file = write_halt_file(cli.settings, asked)
     # Trading stops by now; what follows may take the time it needs.
     from caopan.bootstrap.control import halt as carry_out
@@ -68,7 +68,7 @@ def resume(
 
     if not reason.strip():
         raise ConfigInvalid("REASON_MISSING", "--reason is empty", remedy="say why trading goes on")
-    done = carry_out(cli.settings, Operation(reason.strip(), _operator(), _run_id(run)))
+    done = carry_out(cli.settings, Operation(reason.strip(), operator_name(), _run_id(run)))
     payload = {
         "resumed": [{"run_id": one.run_id, "account_id": one.account_id} for one in done.runs],
         "level": int(done.still),
@@ -92,7 +92,7 @@ def _run_id(told: str) -> int | None:
     return int(told)
 
 
-def _operator() -> str:
+def operator_name() -> str:
     """Return who is at the keyboard, as the system knows them."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name

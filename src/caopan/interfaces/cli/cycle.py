@@ -35,7 +35,9 @@ def cycle(
     from caopan.bootstrap.cycling import CycleRequest, run_cycle
     from caopan.bootstrap.database import ready_database
 
-    request = CycleRequest(cash=read_cash(cash), model=model, data=data, seed=seed, at=_moment(at))
+    request = CycleRequest(
+        cash=read_cash(cash), model=model, data=data, seed=seed, at=read_moment(at)
+    )
     with services(cli.settings) as servers:
         for step in ready_database(servers):
             cli.note(step.key, **step.values)
@@ -66,7 +68,11 @@ def cycle(
     cli.result(payload, show)
 
 
-def _moment(text: str | None) -> datetime | None:
+def read_moment(text: str | None) -> datetime | None:
+    """Return a time as a person writes it, in Shanghai unless it says otherwise; None as it is.
+
+    Raises ConfigInvalid DATE_INVALID.
+    """
     if text is None:
         return None
     try:

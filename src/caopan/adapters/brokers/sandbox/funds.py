@@ -7,26 +7,17 @@ holds back. Tests: tests/unit/adapters/brokers/test_sandbox_funds.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from caopan.adapters.brokers.sandbox.register import BROUGHT_IN, DEPOSIT
+from caopan.application.ports.broker import VenueMovement
+from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.accounting.holdings import Holding, LotState
 from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.reference import Exchange
 from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import units, yuan
-
-
-@dataclass(frozen=True, slots=True)
-class BroughtLot:
-    """Shares bought elsewhere, on one day; `cost` of the whole lot in units, fees excluded."""
-
-    symbol: str
-    qty: int
-    cost: int
-    bought_on: date
 
 
 def cash_body(key: str, cash: int) -> dict[str, Any]:
@@ -63,6 +54,18 @@ def lots_body(key: str, lots: Sequence[BroughtLot], today: date) -> dict[str, An
         "key": key,
         "lots": [[one.symbol, one.qty, yuan(one.cost), str(one.bought_on)] for one in ordered],
     }
+
+
+def told(kind: str, body: Mapping[str, Any]) -> VenueMovement:
+    """Return one such event as the counter's statement shows it."""
+    if kind == BROUGHT_IN:
+        lots = tuple(
+            BroughtLot(symbol, int(qty), units(cost), date.fromisoformat(bought_on))
+            for symbol, qty, cost, bought_on in body["lots"]
+        )
+        return VenueMovement(str(body["key"]), 0, lots)
+    cash = units(body["cash"])
+    return VenueMovement(str(body["key"]), cash if kind == DEPOSIT else -cash)
 
 
 def change(account: TradingAccount, kind: str, body: Mapping[str, Any]) -> None:

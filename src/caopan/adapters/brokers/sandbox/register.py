@@ -92,6 +92,8 @@ class Register:
         self.seq = 0
         self.keys: set[str] = set()
         """Of all deposits, withdrawals and holdings brought in."""
+        self.funds: list[VenueEvent] = []
+        """Those events themselves, oldest first."""
         self.by_tag: dict[str, RecordedOrder] = {}
         self._by_id: dict[str, RecordedOrder] = {}
         self._by_day: dict[date, list[RecordedOrder]] = {}
@@ -140,6 +142,7 @@ class Register:
             self._change(self._by_id[str(body["broker_order_id"])], event, body)
         elif event.kind in FUNDS:
             self.keys.add(str(body["key"]))
+            self.funds.append(event)
         elif event.kind not in (EX_DATE, CLOSED):
             raise unreadable(event, "this version does not know the word")
 

@@ -21,7 +21,6 @@ from typing import Any, Final, TypeVar
 
 from caopan.adapters.brokers.sandbox import funds, register
 from caopan.adapters.brokers.sandbox.floor import DayFloor, FloorTerms
-from caopan.adapters.brokers.sandbox.funds import BroughtLot
 from caopan.adapters.brokers.sandbox.register import RecordedOrder, Register, unreadable
 from caopan.application.ports.broker import (
     Capabilities,
@@ -29,12 +28,14 @@ from caopan.application.ports.broker import (
     OrderStatusReport,
     Report,
     VenueAccount,
+    VenueMovement,
     VenueOrder,
     VenuePosition,
 )
 from caopan.application.ports.market_data import MarketData
 from caopan.application.ports.store import VenueEvent, VenueJournal
 from caopan.domain.accounting.account_records import rebuilt
+from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.accounting.fees import FeeSchedule
 from caopan.domain.accounting.trading_account import TradingAccount
 from caopan.domain.market.calendar import TradingCalendar
@@ -223,6 +224,12 @@ class SandboxVenue:
             self._change_funds(register.BROUGHT_IN, now, body)
 
         await self._perform(bring)
+
+    async def movements(self) -> Sequence[VenueMovement]:
+        """Return all money and shares that ever came in or went out here, oldest first."""
+        return await self._perform(
+            lambda _: [funds.told(event.kind, event.body) for event in self._register.funds]
+        )
 
     async def place_outside(self, symbol: str, side: Side, price: int, qty: int) -> VenueOrder:
         """Place a limit order at the counter itself, without a tag of ours. Raises as `submit`."""
