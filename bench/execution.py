@@ -47,6 +47,7 @@ from caopan.testing.models import ScriptedModel, buy_action, decision_json, sell
 SYMBOLS = [f"60{number:04d}.SH" for number in range(1, 21)]
 SESSIONS = 60
 A_DAY = 4
+_FRIDAY = 5
 CASH = units(1_000_000)
 
 
@@ -101,7 +102,7 @@ def _script(request: ModelRequest) -> str:
 async def _orders(url: str) -> Sequence[float]:
     rules = load_rules()
     days = [date(2023, 6, 1) + timedelta(days=number) for number in range(SESSIONS + 40)]
-    sessions = [day for day in days if day.weekday() < 5]
+    sessions = [day for day in days if day.isoweekday() <= _FRIDAY]
     market = TableMarket(
         tuple(sessions), [flat_bar(symbol, day, "10.00") for symbol in SYMBOLS for day in sessions]
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
+from psycopg import sql
 
 from caopan.adapters.kill_switch.flag_file import flag_path, read_flag
 from caopan.adapters.kill_switch.flag_rows import FlagRows
@@ -90,7 +91,8 @@ def test_without_a_database_the_file_stands_and_that_is_said(caopan, desk):
 def test_a_database_that_refuses_writes_is_said_and_the_file_stands(caopan, desk):
     name = conninfo(desk.url).partition("dbname=")[2].split()[0]
     with psycopg.connect(conninfo(desk.url), autocommit=True) as link:
-        link.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        setting = sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on")
+        link.execute(setting.format(sql.Identifier(name)))
     code, told = caopan("halt")
     assert (code, told["file"]["written"]) == (0, True)
     assert told["database"]["problem"]["code"] == "DB_READ_ONLY"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date, timedelta
 from fractions import Fraction
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from caopan.domain.matching.terms import (
     Bar,
     DayQuote,
     EventKind,
+    LiveOrder,
     SecurityTerms,
     Status,
 )
@@ -76,8 +78,9 @@ class Evening:
         )
         account = TradingAccount(10**10, DAY - timedelta(days=1))
         self.exchange = SandboxExchange(self.terms, STARS, account, FEES)
-        self.orders, self.log, self.book, self.booked = {}, [], Book(), 0
-        plan = [(54_000_000, 0, name, 8_000) for name in NAMES]
+        self.orders: dict[int, LiveOrder] = {}
+        self.log, self.book, self.booked = [], Book(), 0
+        plan: list[tuple[Any, ...]] = [(54_000_000, 0, name, 8_000) for name in NAMES]
         plan += [(at, 1, name, volume) for at, name, volume in prints]
         for key, (at, name, side, qty, ticks, wait) in enumerate(orders):
             plan.append((at, 2, key, (name, side, qty, ticks * TICK)))
@@ -91,7 +94,18 @@ class Evening:
         for name in NAMES:
             self.exchange.place(33_360_000, name, Side.BUY, 10_000, 1000 * TICK)
         for name in NAMES:
-            self.exchange.on_bar(name, Bar(33_900_000, 54_000_000, *[1000 * TICK] * 4, 10**7))
+            self.exchange.on_bar(
+                name,
+                Bar(
+                    33_900_000,
+                    54_000_000,
+                    1000 * TICK,
+                    1000 * TICK,
+                    1000 * TICK,
+                    1000 * TICK,
+                    10**7,
+                ),
+            )
         self.exchange.close_day()
         self.exchange.open_day(DAY, QUOTES)
         self.exchange.take_events()
@@ -101,8 +115,8 @@ class Evening:
             if number == restart_at:
                 self._restart()
             if kind == 0:
-                prices = [1000 * TICK, CLOSE * TICK, 1000 * TICK, CLOSE * TICK]
-                self.exchange.on_bar(what, Bar(33_900_000, at, *prices, more))
+                low, high = 1000 * TICK, CLOSE * TICK
+                self.exchange.on_bar(what, Bar(33_900_000, at, low, high, low, high, more))
             elif kind == 1:
                 self.exchange.on_print(what, at, CLOSE * TICK, more)
             elif kind == 2:

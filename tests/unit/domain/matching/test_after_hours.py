@@ -47,7 +47,8 @@ def whole_day(close: int = 1000, volume: int = 100_000) -> Bar:
 
 
 def at_close(start: int, end: int, volume: int, close: int = 1000) -> Bar:
-    return Bar(start, end, *[close * TICK] * 4, volume)
+    price = close * TICK
+    return Bar(start, end, price, price, price, price, volume)
 
 
 def floor(share: Fraction | int = 0, *, opens: date = DAY, held: int = 0, **changes):
@@ -249,7 +250,7 @@ def test_an_order_and_a_cancel_on_their_way():
     [
         (at_close(ms(15, 5), ms(15, 6), 100, 1001), "low"),
         (
-            Bar(ms(15, 5), ms(15, 6), *[1000 * TICK, 1001 * TICK, 1000 * TICK, 1000 * TICK], 9),
+            Bar(ms(15, 5), ms(15, 6), 1000 * TICK, 1001 * TICK, 1000 * TICK, 1000 * TICK, 9),
             "high",
         ),
         (at_close(ms(15, 29), ms(15, 31), 100), "end_ms"),

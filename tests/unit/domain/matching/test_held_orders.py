@@ -43,7 +43,8 @@ def floor(policy="next_bar_open", day=HELD_DAY, **changes):
 
 
 def flat(exchange, start, end, ticks=1000):
-    exchange.on_bar(NAME, Bar(start, end, *[ticks * TICK] * 4, 10**6))
+    price = ticks * TICK
+    exchange.on_bar(NAME, Bar(start, end, price, price, price, price, 10**6))
 
 
 def place(exchange, at, ticks=1050, qty=1000):

@@ -56,7 +56,10 @@ def floor(policy="book", **changes):
         exchange.open_day(day, [DayQuote(NAME, 1000 * TICK, 1100 * TICK, 900 * TICK)])
         if day < DAY:
             exchange.place(ms(9, 15), NAME, BUY, 10_000, 1000 * TICK)
-            exchange.on_bar(NAME, Bar(ms(9, 25), ms(15), *[1000 * TICK] * 4, 10**6))
+            exchange.on_bar(
+                NAME,
+                Bar(ms(9, 25), ms(15), 1000 * TICK, 1000 * TICK, 1000 * TICK, 1000 * TICK, 10**6),
+            )
             exchange.close_day()
     exchange.take_events()
     return exchange
@@ -144,7 +147,7 @@ def test_an_order_on_its_way_meets_the_next_snapshot_and_a_bar_does_not_invent_l
     # Snapshots have ended: later bars stand in for them.
     late = place(exchange, ms(10, 2), qty=300, ticks=1010)
     exchange.on_bar(
-        NAME, Bar(ms(10, 3), ms(10, 4), *[p * TICK for p in (1000, 1009, 1000, 1000)], 10**5)
+        NAME, Bar(ms(10, 3), ms(10, 4), 1000 * TICK, 1009 * TICK, 1000 * TICK, 1000 * TICK, 10**5)
     )
     assert trades(exchange, late) == [(300, 1001)]
 
