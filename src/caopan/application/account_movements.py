@@ -10,15 +10,18 @@ tests/unit/application/test_account_movements.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from uuid import UUID
 
 from caopan.application import records
+from caopan.application.day_books import entitlements_of
 from caopan.application.ports.broker import VenueMovement
 from caopan.application.seat import Seat
 from caopan.domain.accounting.bookings import BroughtLot, brought_in, deposit, withdrawal
-from caopan.domain.accounting.journal import Transaction
+from caopan.domain.accounting.journal import Book, Transaction
+from caopan.kernel.clock import shanghai
 from caopan.kernel.errors import ConfigInvalid, Conflict, Denied
 from caopan.kernel.ids import derived_uuid
 from caopan.kernel.money import yuan
@@ -28,6 +31,8 @@ WITHDRAWAL: Final = "withdrawal"
 IMPORT: Final = "import"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_BEGINS: Final = time(8, 50)
+"""When a day's references, and so its ex-dates, are known (the market-data port)."""
 _NEXT_INSTANT: Final = timedelta(milliseconds=1)
 
 
@@ -57,8 +62,19 @@ async def pay_out(seat: Seat, key: str, cash: int, by: str) -> bool:
     return await _book(seat, WITHDRAWAL, key, [withdrawal(txn_id, cash, _moment(seat))], by)
 
 
-async def open_with(seat: Seat, key: str, cash: int, lots: Sequence[BroughtLot], by: str) -> bool:
+async def open_with(
+    seat: Seat,
+    key: str,
+    cash: int,
+    lots: Sequence[BroughtLot],
+    by: str,
+    *,
+    at: datetime | None = None,
+) -> bool:
     """Make the account what it is at the venue: `cash` units and `lots`; False if done before.
+
+    `at` tells when they came in there, now otherwise: what an ex-date up to then brought is in them
+    already.
 
     Raises:
         Conflict: ACCOUNT_NOT_EMPTY if it has traded, or holds shares already.
@@ -75,6 +91,7 @@ async def open_with(seat: Seat, key: str, cash: int, lots: Sequence[BroughtLot],
         moved.append(deposit(cash_id, change, now))
     elif change < 0:
         moved.append(withdrawal(cash_id, -change, now))
+    moved.extend(_entitled_before(seat, moved[0], at or seat.desk.clock.now()))
     return await _book(seat, IMPORT, key, moved, by)
 
 
@@ -99,7 +116,7 @@ async def follow(seat: Seat, statement: Sequence[VenueMovement], by: str) -> int
             elif action == WITHDRAWAL:
                 await pay_out(seat, key, -moved.cash, by)
             else:
-                await open_with(seat, key, seat.account.book.cash_free, moved.lots, by)
+                await open_with(seat, key, seat.account.book.cash_free, moved.lots, by, at=moved.at)
         except (Denied, Conflict):
             continue
         count += 1
@@ -126,6 +143,23 @@ def refuse_beyond_free(seat: Seat, cash: int) -> None:
             f"{yuan(cash)} yuan asked for, {yuan(free)} are free",
             remedy="ask for less, or cancel what reserves cash",
         )
+
+
+def _entitled_before(seat: Seat, brought: Transaction, at: datetime) -> list[Transaction]:
+    """Return the ex-dates of the shares brought in that had begun at `at`, as booked: with nothing.
+
+    Opening such a day later, or again, finds it done.
+    """
+    desk, local = seat.desk, shanghai(at)
+    last = local.date() if local.time() >= _DAY_BEGINS else local.date() - timedelta(days=1)
+    first = date.fromisoformat(str(desk.run.config.get("start", last.isoformat())))
+    book = Book()
+    book.post(brought)
+    return [
+        replace(found, postings=(), memo=f"{found.memo}, before it was brought in")
+        for day in (desk.calendar.between(first, last) if first <= last else ())
+        for found in entitlements_of(desk.market, desk.run.config_hash, book, day, desk.clock.now())
+    ]
 
 
 def _moment(seat: Seat) -> datetime:

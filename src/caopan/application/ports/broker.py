@@ -109,6 +109,7 @@ class VenueMovement:
     """What whoever asked for it named it by."""
     cash: int
     """In units; below 0 where it was paid out."""
+    at: datetime
     lots: tuple[BroughtLot, ...] = ()
 
 

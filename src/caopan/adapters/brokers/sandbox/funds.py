@@ -7,7 +7,7 @@ holds back. Tests: tests/unit/adapters/brokers/test_sandbox_funds.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from caopan.adapters.brokers.sandbox.register import BROUGHT_IN, DEPOSIT
@@ -56,16 +56,16 @@ def lots_body(key: str, lots: Sequence[BroughtLot], today: date) -> dict[str, An
     }
 
 
-def told(kind: str, body: Mapping[str, Any]) -> VenueMovement:
+def told(kind: str, at: datetime, body: Mapping[str, Any]) -> VenueMovement:
     """Return one such event as the counter's statement shows it."""
     if kind == BROUGHT_IN:
         lots = tuple(
             BroughtLot(symbol, int(qty), units(cost), date.fromisoformat(bought_on))
             for symbol, qty, cost, bought_on in body["lots"]
         )
-        return VenueMovement(str(body["key"]), 0, lots)
+        return VenueMovement(str(body["key"]), 0, at, lots)
     cash = units(body["cash"])
-    return VenueMovement(str(body["key"]), cash if kind == DEPOSIT else -cash)
+    return VenueMovement(str(body["key"]), cash if kind == DEPOSIT else -cash, at)
 
 
 def change(account: TradingAccount, kind: str, body: Mapping[str, Any]) -> None:

@@ -228,7 +228,7 @@ class SandboxVenue:
     async def movements(self) -> Sequence[VenueMovement]:
         """Return all money and shares that ever came in or went out here, oldest first."""
         return await self._perform(
-            lambda _: [funds.told(event.kind, event.body) for event in self._register.funds]
+            lambda _: [funds.told(one.kind, one.at, one.body) for one in self._register.funds]
         )
 
     async def place_outside(self, symbol: str, side: Side, price: int, qty: int) -> VenueOrder:
