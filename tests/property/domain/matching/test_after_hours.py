@@ -165,7 +165,7 @@ def test_at_the_close_in_time_within_the_cap_and_the_same_after_a_restart(
     evening = Evening(share, latency, orders, prints).run()
     active = {one.number: one.active_ms for one in evening.orders.values()}
     limits = {one.number: one.price for one in evening.orders.values()}
-    left = dict.fromkeys(NAMES, 8_000 * share)
+    left: dict[str, Fraction] = dict.fromkeys(NAMES, 8_000 * share)
     for event in evening.traded():
         assert event.price == CLOSE * TICK
         assert max(AFTER_HOURS_MS, active[event.order]) <= event.at_ms <= AFTER_HOURS_END_MS
