@@ -148,6 +148,17 @@ def completed(action: Action, target: Order) -> Action:
     )
 
 
+def in_lots(qty: int, side: Side, reference: Reference | None) -> int:
+    """Return the largest quantity up to `qty` that the board takes for a buy; 0 if none.
+
+    What a cancelled buy traded on its way leaves no whole lot; a sale may be of what is left.
+    """
+    if reference is None or side is Side.SELL:
+        return max(qty, 0)
+    over = qty - reference.min_buy_qty
+    return reference.min_buy_qty + over - over % reference.qty_step if over >= 0 else 0
+
+
 def target_of(action: Action, account: AccountCache) -> Order | None:
     """Return the order of the day that an action names, ended or not."""
     known = (*account.working.values(), *account.day_orders.values())

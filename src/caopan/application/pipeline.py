@@ -38,6 +38,7 @@ from caopan.application.judging import (
     as_change,
     completed,
     exit_plans_of,
+    in_lots,
     judge_actions,
     protected,
     surroundings,
@@ -358,10 +359,11 @@ class Pipeline:
         if cycle.origin is Origin.MODEL:
             seen = filled_when_seen(await self._observation(work), ended)
         wanted = (action.qty or ended.qty - seen) - (ended.filled_qty - seen)
+        references = self.desk.market.references(day, now)
+        wanted = in_lots(wanted, ended.side, references.get(ended.symbol))
         if wanted <= 0:
             return None
         changed = replace(completed(action, ended), qty=wanted)
-        references = self.desk.market.references(day, now)
         prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
         standing = self.account.standing(references, prices, day, control=self.seat.control_now())
         around = surroundings(self.desk, decision, [ended.symbol], now)
