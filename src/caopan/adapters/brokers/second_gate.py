@@ -144,18 +144,19 @@ class SecondGate:
     async def _day(self) -> _Day:
         """Return today's counters; of a day begun before this process, the venue tells."""
         day = shanghai(self._clock.now()).date()
-        if self._today is None or self._today.day != day:
-            try:
-                seen = await self._inner.orders(day)
-            except OutcomeUnknown as lost:
-                # Only a question went out; no order has left.
-                raise Unavailable(lost.code, lost.message, remedy=lost.remedy) from lost
-            self._today = _Day(
-                day,
-                len(seen),
-                sum(one.price * one.qty for one in seen),
-                {one.client_order_id for one in seen if one.client_order_id},
-            )
+        today = self._today
+        if today is not None and today.day == day:
+            return today
+        try:
+            seen = await self._inner.orders(day)
+        except OutcomeUnknown as lost:
+            # Only a question went out; no order has left.
+            raise Unavailable(lost.code, lost.message, remedy=lost.remedy) from lost
+        if self._today is not None and self._today is not today:
+            # Another order was counted while this one asked: what it spent stays spent.
+            return self._today
+        tags = {one.client_order_id for one in seen if one.client_order_id}
+        self._today = _Day(day, len(seen), sum(one.price * one.qty for one in seen), tags)
         return self._today
 
     def _bad_permission(

@@ -1,6 +1,6 @@
 """The gate's written permission, without which no order leaves.
 
-Owns Clearance, its mint and the register of the spent ones. Must never be built elsewhere: the
+Owns Clearance and its mint. Must never be built elsewhere: the
 constructor refuses callers that do not hold this module's seal, a clearance can be neither changed,
 copied nor pickled, the hand compares the hash before it sends, and the process that holds the
 broker takes each clearance once.
@@ -19,10 +19,7 @@ from caopan.kernel.errors import Denied
 from caopan.kernel.money import yuan
 
 MISMATCH = "CLEARANCE_MISMATCH"
-SPENT = "CLEARANCE_SPENT"
 _SEAL = object()
-_MANY = 10_000
-"""Used clearances kept before the expired ones are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,32 +80,3 @@ def verify(clearance: Clearance, order: Order, now: datetime) -> None:
         raise Denied(
             "RISK_EXPIRED", f"the clearance of {order.client_order_id} ended {clearance.expires_at}"
         )
-
-
-class SpentClearances:
-    """The clearances one process has used. One instance stands before each broker connection.
-
-    A clearance cannot cross a process border, so the register of the process that holds the broker
-    sees every use there is. What has expired is forgotten: it is refused for that alone.
-    """
-
-    __slots__ = ("_used",)
-
-    def __init__(self) -> None:
-        self._used: dict[UUID, tuple[datetime]] = {}
-
-    def spend(self, clearance: Clearance, order: Order, now: datetime) -> None:
-        """Use `clearance` for `order`, once.
-
-        Raises:
-            Denied: as `verify`; CLEARANCE_SPENT if it, or another one of its id, was used before.
-        """
-        verify(clearance, order, now)
-        mine = (clearance.expires_at,)
-        # One step, so that of two callers at once only one finds its own mark.
-        if self._used.setdefault(clearance.clearance_id, mine) is not mine:
-            raise Denied(SPENT, f"the clearance of {order.client_order_id} was used before")
-        if len(self._used) > _MANY:
-            over = [one for one, (ends,) in list(self._used.items()) if ends < now]
-            for one in over:
-                self._used.pop(one, None)

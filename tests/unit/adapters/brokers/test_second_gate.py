@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import time, timedelta
 
@@ -55,6 +56,7 @@ class Venue:
         return OrderStatusReport(order.client_order_id, "1", OrderStatus.CANCELED, NOW)
 
     async def orders(self, day):
+        await asyncio.sleep(0)
         if self.fault is not None:
             raise self.fault
         return [one for one in self.seen if one.trading_day == day]
@@ -176,6 +178,25 @@ async def test_a_tag_and_a_clearance_pass_once_whatever_came_of_them():
     await blocked(gate, sample_order(1, clearance_id=sample_id(77)), "tag was used")
     await blocked(gate, sample_order(2, clearance_id=sample_order(1).clearance_id), "clearance was")
     assert len(venue.sent) == 1
+
+
+async def test_of_an_order_sent_twice_at_once_as_the_first_of_the_day_one_passes():
+    venue = Venue()
+    gate, clock = gate_of(venue)
+    for days in range(2):
+        clock.set(NOW + timedelta(days=days))
+        still = {"trading_day": clock.now().date(), "not_after": clock.now()}
+        order = sample_order(days, **still)
+        sent = await asyncio.gather(*(put(gate, order) for _ in range(3)), return_exceptions=True)
+        assert [one.code for one in sent if isinstance(one, Denied)] == [BLOCKED] * 2
+        assert venue.sent[days:] == [order]
+
+
+async def test_orders_sent_at_once_as_the_first_of_the_day_are_all_counted():
+    gate, _ = gate_of(Venue(), orders_per_day=2)
+    orders = [sample_order(number) for number in range(4)]
+    sent = await asyncio.gather(*(put(gate, one) for one in orders), return_exceptions=True)
+    assert sum(isinstance(one, Denied) for one in sent) == 2
 
 
 async def test_the_clearance_is_the_orders_own():

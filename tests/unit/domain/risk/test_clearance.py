@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from threading import Barrier
 
 import pytest
 
 from caopan.domain.orders.order import OrderStatus, Side, moved
-from caopan.domain.risk.clearance import Clearance, SpentClearances, mint, order_hash, verify
+from caopan.domain.risk.clearance import Clearance, mint, order_hash, verify
 from caopan.domain.risk.gate import clear
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.errors import CaopanError, Denied
@@ -139,50 +137,3 @@ def test_it_ends_with_the_decision_where_the_order_would_live_longer():
     _, clearance = clear(sample_question(), late)
     assert clearance is not None
     assert clearance.expires_at == sample_question().valid_until
-
-
-def test_it_is_used_once():
-    order, clearance = cleared()
-    spent = SpentClearances()
-    spent.spend(clearance, order, NOW)
-    for again in (clearance, mint(order, "v")):
-        with pytest.raises(Denied) as caught:
-            spent.spend(again, order, NOW)
-        assert caught.value.code == "CLEARANCE_SPENT"
-
-
-def test_what_is_refused_is_not_used():
-    order, clearance = cleared()
-    spent = SpentClearances()
-    with pytest.raises(Denied):
-        spent.spend(clearance, replace(order, qty=1_100), NOW)
-    with pytest.raises(Denied):
-        spent.spend(clearance, order, clearance.expires_at + timedelta(seconds=1))
-    spent.spend(clearance, order, NOW)
-
-
-def test_of_many_callers_at_once_one_may_use_it():
-    order, clearance = cleared()
-    spent, start = SpentClearances(), Barrier(8)
-
-    def use(_: int) -> bool:
-        start.wait()
-        try:
-            spent.spend(clearance, order, NOW)
-        except Denied:
-            return False
-        return True
-
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(use, range(8))) == 1
-
-
-def test_the_used_ones_are_forgotten_only_when_they_have_expired(monkeypatch):
-    monkeypatch.setattr("caopan.domain.risk.clearance._MANY", 2)
-    spent = SpentClearances()
-    orders = [sample_order(number) for number in range(4)]
-    for order in orders:
-        spent.spend(mint(order, "v"), order, NOW)
-    for order in orders:
-        with pytest.raises(Denied):
-            spent.spend(mint(order, "v"), order, NOW)
