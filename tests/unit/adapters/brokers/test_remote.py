@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from caopan.adapters.brokers.remote.client import RemoteBroker
 from caopan.adapters.brokers.remote.server import BrokerServer
-from caopan.adapters.brokers.remote.wire import Malformed, framed, plain, read, receive
+from caopan.adapters.brokers.remote.wire import VERSION, Malformed, framed, plain, read, receive
 from caopan.application.ports.broker import (
     Capabilities,
     FillReport,
@@ -118,6 +118,7 @@ def line(*answers, timeout=5.0):
 STATUS = OrderStatusReport("C1", "S1", OrderStatus.ACCEPTED, NOW, "why")
 FILL = FillReport("C1", "T1", DAY, "600001.SH", Side.SELL, 100, 99_900, NOW, "S1")
 LISTED = VenueOrder("S1", "", "600001.SH", Side.BUY, 1, 2, 1, OrderStatus.EXPIRED, DAY, NOW)
+NO = {"kind": "Denied", "code": "BROKER_X", "message": "", "remedy": ""}
 ACCOUNT = VenueAccount(1, 2, NOW, {"600001.SH": VenuePosition(3, 1)})
 
 
@@ -232,13 +233,19 @@ async def fake_server(*answers: bytes):
         b"\0\0\0\5{nope",
         b"\xff\xff\xff\xff",
         framed({}),
-        framed({"result": 7}),
-        framed({"result": {"client_order_id": "C1"}}),
-        framed({"result": {**plain(STATUS), "status": "no such state"}}),
-        framed({"result": {**plain(STATUS), "at": "2023-06-01T10:00:00"}}),
-        framed({"result": {**plain(STATUS), "extra": 1}}),
-        framed({"error": "no"}),
-        framed({"error": {"kind": "SystemExit", "code": "", "message": "", "remedy": ""}}),
+        framed({"number": 1}),
+        framed({"result": plain(STATUS)}),
+        framed({"number": 2, "result": plain(STATUS)}),
+        framed({"number": 2, "error": NO}),
+        framed({"number": 1, "result": 7}),
+        framed({"number": 1, "result": {"client_order_id": "C1"}}),
+        framed({"number": 1, "result": {**plain(STATUS), "status": "no such state"}}),
+        framed({"number": 1, "result": {**plain(STATUS), "at": "2023-06-01T10:00:00"}}),
+        framed({"number": 1, "result": {**plain(STATUS), "extra": 1}}),
+        framed({"number": 1, "error": "no"}),
+        framed(
+            {"number": 1, "error": {"kind": "SystemExit", "code": "", "message": "", "remedy": ""}}
+        ),
     ],
 )
 async def test_an_answer_that_is_none_is_a_typed_error(answer):
@@ -280,7 +287,7 @@ def test_a_request_that_is_none_does_nothing_and_the_server_lives_on(data):
             address = over.client._address
             assert isinstance(address, tuple)
             reader, writer = await asyncio.open_connection(*address)
-            writer.write(framed({"version": 1, "token": "a token"}))
+            writer.write(framed({"version": VERSION, "token": "a token"}))
             await receive(reader)
             writer.write(data)
             writer.write_eof()

@@ -77,6 +77,7 @@ class RemoteBroker:
         self._timeout = (timeout or timedelta(seconds=5)).total_seconds()
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._lock = asyncio.Lock()
+        self._asked = 0
 
     async def connect(self) -> None:
         """Open the line, and learn the venue's name and what it can do.
@@ -160,11 +161,16 @@ class RemoteBroker:
         async with self._lock:
             reader, writer = await self._opened()
             now = self._clock.now().isoformat()
+            self._asked += 1
+            request = {"number": self._asked, "method": method, "given": given, "now": now}
             try:
-                writer.write(framed({"method": method, "given": given, "now": now}))
+                writer.write(framed(request))
                 async with asyncio.timeout(self._timeout):
                     await writer.drain()
                     message = await receive(reader)
+                if message.get("number") != self._asked:
+                    # Said twice, it would end another order than the one it is about.
+                    raise Malformed("it answers another request")
             except (OSError, EOFError, Malformed, TimeoutError) as error:
                 self._drop()
                 raise _lost(method, error, changes=changes) from error

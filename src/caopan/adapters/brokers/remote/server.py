@@ -118,7 +118,8 @@ class BrokerServer:
                     return
                 while True:
                     request = await receive(reader)
-                    await _send(writer, await self._answer(request))
+                    answer = await self._answer(request)
+                    await _send(writer, {"number": request.get("number"), **answer})
         finally:
             self._open.pop(writer, None)
             writer.close()

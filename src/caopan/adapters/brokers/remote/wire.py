@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-VERSION: Final = 1
+VERSION: Final = 2
 _MOST: Final = 64 * 1024 * 1024
 _LENGTH: Final = 4
 T = TypeVar("T")
