@@ -160,17 +160,13 @@ class Counter:
         self.before_cancel(order)
         if self.refuses_cancels is not None:
             raise self.refuses_cancels
-        known = [
-            one
-            for one in self.slips.values()
-            if one.listed.client_order_id == order.client_order_id
-        ]
-        if not known:
+        known = self._known(order)
+        if known is None:
             raise Denied("BROKER_REJECT_OTHER", "there is no such order")
-        if known[0].listed.status not in _OVER:
+        if known.listed.status not in _OVER:
             to = OrderStatus.CANCELED if self.cancels_at_once else OrderStatus.PENDING_CANCEL
-            self.end(order, to)
-        return known[0].report()
+            self.end(known.listed.broker_order_id, to)
+        return known.report()
 
     async def find(self, client_order_id: str) -> OrderStatusReport | None:
         """Return the word on an order by our tag."""
@@ -200,6 +196,13 @@ class Counter:
         """Return cash and positions; a counter freezes by rules of its own."""
         held = {symbol: VenuePosition(qty, qty) for symbol, qty in self.positions.items() if qty}
         return VenueAccount(self._cash, 0, self._clock.now(), held)
+
+    def _known(self, order: Order) -> Slip | None:
+        """Return what stands here by our tag, or by its number if it was placed outside."""
+        if order.is_foreign:
+            return self.slips.get(order.broker_order_id or "")
+        tag = order.client_order_id
+        return next((one for one in self.slips.values() if one.listed.client_order_id == tag), None)
 
     def _take(self, tag: str, symbol: str, side: Side, price: int, qty: int) -> Slip:
         now, number = self._clock.now(), f"N{len(self.slips) + 1}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import time
 
 import pytest
@@ -27,9 +28,10 @@ from caopan.application.ports.broker import (
     VenueAccount,
     VenuePosition,
 )
-from caopan.domain.orders.order import EDGES, TERMINAL, OrderStatus, OrderType, Side
+from caopan.domain.orders.order import EDGES, TERMINAL, Order, OrderStatus, OrderType, Side
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import Denied
+from caopan.kernel.ids import foreign_order_id
 from caopan.kernel.money import units
 from caopan.testing.samples import NOW
 
@@ -246,6 +248,34 @@ async def test_an_order_it_does_not_know_cannot_be_cancelled(world):
     with pytest.raises(Denied) as caught:
         await world.broker.cancel(world.order())
     assert caught.value.code == "BROKER_REJECT_OTHER"
+
+
+def foreign(world: World, number: str) -> Order:
+    """Return our image of an order that somebody placed at the counter."""
+    return world.order(9, client_order_id=foreign_order_id(number), broker_order_id=number, qty=300)
+
+
+async def test_an_order_placed_outside_is_cancelled_by_its_number(world):
+    ours = world.order()
+    await world.submit(ours)
+    outside = await world.exchange.place_outside(MINE, Side.BUY, units(10), 300)
+    image = foreign(world, outside.broker_order_id)
+    answers = [await world.broker.cancel(image) for _ in range(2)]
+    assert {one.status for one in answers} == {OrderStatus.CANCELED}
+    assert {one.broker_order_id for one in answers} == {outside.broker_order_id}
+    left, gone = await world.broker.orders(TODAY)
+    assert (left.status, gone.status) == (OrderStatus.ACCEPTED, OrderStatus.CANCELED)
+
+
+async def test_an_order_placed_outside_that_has_ended_or_never_was_is_told(world):
+    outside = await world.exchange.place_outside(MINE, Side.BUY, units(10), 300)
+    world.clock.set(AFTER_CLOSE)
+    told = await world.broker.cancel(foreign(world, outside.broker_order_id))
+    assert told.status is OrderStatus.FILLED
+    for number in ("S99999999", None):
+        with pytest.raises(Denied) as caught:
+            await world.broker.cancel(replace(foreign(world, "S99999999"), broker_order_id=number))
+        assert caught.value.code == "BROKER_REJECT_OTHER"
 
 
 @pytest.mark.parametrize("moment", [time(9, 20), time(14, 58)])

@@ -36,6 +36,7 @@ from caopan.domain.orders.order import Order, OrderStatus, Side
 from caopan.domain.risk.clearance import mint
 from caopan.kernel.clock import at_shanghai, shanghai
 from caopan.kernel.errors import Denied
+from caopan.kernel.ids import foreign_order_id
 from caopan.kernel.money import units, yuan
 from caopan.settings import Secret
 from caopan.testing.market import TableMarket, day_bar, flat_bar
@@ -193,7 +194,9 @@ class FakeCounter:
                 if one.broker_order_id == number:
                     try:
                         await self._exchange.cancel(
-                            sample_order(client_order_id=one.client_order_id)
+                            sample_order(
+                                client_order_id=foreign_order_id(number), broker_order_id=number
+                            )
                         )
                     except Denied as no:
                         raise CounterRefused(*_REASONS[no.code]) from no

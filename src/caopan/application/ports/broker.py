@@ -28,6 +28,8 @@ class Capabilities:
     settle_window: timedelta
     """How long after a lost submission the order may still come to show; only an order that the
     venue does not know after it was never taken."""
+    remembers_days: bool = False
+    """True where `find` still knows the orders of earlier days."""
     cancels: bool = True
     amends: bool = False
     """False: a change is a cancel that was confirmed, then a new order."""
@@ -136,6 +138,8 @@ class Broker(Protocol):
     async def cancel(self, order: Order) -> OrderStatusReport:
         """Ask the venue to cancel what is open of `order`; asking again changes nothing.
 
+        An order of ours is known by its tag. One placed outside (`Order.is_foreign`) has a tag that
+        the venue never saw: it is known by its `broker_order_id`, and the answer shows no tag.
         Returns the order as it then stands: `pending_cancel` while the request is on its way,
         `canceled`, or how it had ended before. Raises Denied (BROKER_REJECT_SESSION where it cannot
         be cancelled now, BROKER_REJECT_OTHER for an order the venue does not know), Unavailable, or

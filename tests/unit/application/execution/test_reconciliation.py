@@ -191,6 +191,20 @@ async def test_a_foreign_buy_is_adopted_and_followed(filled):
     await whole(desk)
 
 
+@pytest.mark.parametrize("filled", [0, 300])
+async def test_a_foreign_order_can_be_cancelled_by_hand(filled):
+    desk = await TableDesk().open()
+    theirs = desk.counter.place_outside(FIRST, Side.BUY, TEN, 1_000)
+    if filled:
+        desk.counter.fill(theirs.broker_order_id, filled)
+    assert (await reconciled(desk)).passed
+    order, _ = await adopted(desk)
+    assert (await desk.pipeline.controller.cancel_confirmed(order)).status is S.CANCELED
+    assert desk.counter.slip(theirs.broker_order_id).listed.status is S.CANCELED
+    assert desk.pipeline.account.book.cash_frozen == 0
+    await whole(desk)
+
+
 @pytest.mark.parametrize("filled", [0, 400, 1_000])
 async def test_a_foreign_sale_is_adopted_with_the_shares_it_holds(filled):
     desk = await TableDesk().open()

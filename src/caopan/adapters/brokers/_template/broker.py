@@ -98,17 +98,20 @@ class TemplateBroker:
     async def cancel(self, order: Order) -> OrderStatusReport:
         """Ask for a cancel, unless the order has ended or is on its way out already.
 
+        An order placed outside carries no tag of ours: it is looked up by the counter's number, on
+        its own day, since a counter may give the same number again on another.
+
         Raises:
             Denied: BROKER_REJECT_SESSION where no cancels are taken now, BROKER_REJECT_OTHER for an
                 order the counter does not know. Unavailable, OutcomeUnknown as `submit`.
         """
-        found = await self._listed(order.client_order_id)
+        found = await self._counted(order)
         if found is None:
             raise Denied("BROKER_REJECT_OTHER", f"there is no order of {order.client_order_id}")
         status = CODES.status(found.status)
         if status not in TERMINAL and status is not OrderStatus.PENDING_CANCEL:
             await self._command(self._counter.cancel_order(found.number))
-            found = await self._listed(order.client_order_id) or found
+            found = await self._counted(order) or found
         return _status(found)
 
     async def find(self, client_order_id: str) -> OrderStatusReport | None:
@@ -154,6 +157,12 @@ class TemplateBroker:
         """Return the days whose orders may be asked for: a counter may keep only today's."""
         today = shanghai(self._clock.now()).date()
         return [today - timedelta(days=back) for back in range(10, -1, -1)]
+
+    async def _counted(self, order: Order) -> CounterOrder | None:
+        if not order.is_foreign:
+            return await self._listed(order.client_order_id)
+        listed = await self._ask(self._counter.query_orders(order.trading_day))
+        return next((one for one in listed if one.number == order.broker_order_id), None)
 
     async def _listed(self, tag: str) -> CounterOrder | None:
         for day in reversed(self._days()):

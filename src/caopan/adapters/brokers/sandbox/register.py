@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from caopan.application.ports.broker import FillReport, OrderStatusReport, VenueOrder
 from caopan.application.ports.store import VenueEvent
-from caopan.domain.orders.order import OrderStatus, Side
+from caopan.domain.orders.order import Order, OrderStatus, Side
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units
 
@@ -117,6 +117,12 @@ class Register:
     def order(self, broker_order_id: str) -> RecordedOrder:
         """Return the order of a number the venue gave."""
         return self._by_id[broker_order_id]
+
+    def placed(self, order: Order) -> RecordedOrder | None:
+        """Return what a desk's order is here: by its tag, or its number if placed outside."""
+        if order.is_foreign:
+            return self._by_id.get(order.broker_order_id or "")
+        return self.by_tag.get(order.client_order_id)
 
     def on(self, day: date) -> Sequence[RecordedOrder]:
         """Return the orders of `day`, oldest first."""

@@ -53,6 +53,7 @@ CAPABILITIES: Final = Capabilities(
     tag_chars=CLIENT_ORDER_ID_LENGTH,
     orders_per_second=100,
     settle_window=timedelta(seconds=1),
+    remembers_days=True,
 )
 _REFERENCES_KNOWN = time(8, 50)
 """When a day begins here: its references are known from then on (the market-data port)."""
@@ -121,11 +122,9 @@ class SandboxVenue:
         """Cancel what is open of `order`, or say how it stands or ended."""
 
         def cancel(now: datetime) -> OrderStatusReport:
-            found = self._register.by_tag.get(order.client_order_id)
+            found = self._register.placed(order)
             if found is None:
-                raise Denied(
-                    "BROKER_REJECT_OTHER", f"there is no order of tag {order.client_order_id}"
-                )
+                raise Denied("BROKER_REJECT_OTHER", f"there is no order {order.client_order_id}")
             if found.ended is None and not found.pending_cancel and self._floor is not None:
                 number = found.broker_order_id
                 self._note(self._floor.cancel(number, now), now, {"broker_order_id": number})
