@@ -43,10 +43,6 @@ async def test_no_orders_cancels_everything_and_sells_nothing():
     assert [one.status for one in await desk.orders()] == [OrderStatus.CANCELED]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="RISK_DRIFT (150 bps) refuses a sale at the cage's bound (200 bps): nothing is sold",
-)
 async def test_flatten_puts_up_for_sale_what_is_sellable_once():
     desk = await holding()
     desk.lever.at = KillLevel.FLATTEN

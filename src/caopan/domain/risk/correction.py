@@ -94,7 +94,7 @@ def _bounds(question: Question) -> tuple[int, int | None]:
         cage = _cage(question)
         if cage is not None:
             (highs if question.is_buy else lows).append(cage)
-    if quote is not None and quote.price > 0:
+    if quote is not None and quote.price > 0 and not question.leaves:
         drift = Fraction(policy.max_drift_bps, _BPS)
         if question.is_buy:
             highs.append(int(quote.price * (1 + drift)))

@@ -61,7 +61,7 @@ class Asked:
 def judge_order(question: Question) -> ActionVerdict:
     """Return the verdict of the whole rulebook on one order."""
     asked = question
-    if question.posture is not Posture.NORMAL:
+    if question.posture is not Posture.NORMAL and not question.leaves:
         # flat_only too, or the tighter posture would let through what the other one refuses.
         asked = replace(question, policy=cautious(question.policy))
     found = [rule.judge(asked) for rule in RULEBOOK]

@@ -60,8 +60,8 @@ class ProposedOrder:
     qty: int
     has_exit_plan: bool
     is_exit: bool = False
-    """True for what code sends to leave a position (a stop, a flattening): never held back by the
-    limits on churn, and the only thing a kill switch at `flatten` lets through."""
+    """True for what code sends to leave a position (a stop, a flattening): as a sale never held
+    back by a limit of the policy, and all that a kill switch at `flatten` lets through."""
     seen_price: int | None = None
     """The price the decision saw; None where it is the quote itself."""
 
@@ -173,6 +173,14 @@ class Question:
     def is_buy(self) -> bool:
         """Return whether the order buys."""
         return self.order.side is Side.BUY
+
+    @property
+    def leaves(self) -> bool:
+        """Return whether it is a sale by which code leaves a position.
+
+        No limit of the policy and no posture may hold it back; every rule of the exchange does.
+        """
+        return self.order.is_exit and not self.is_buy
 
     @property
     def worst_price(self) -> int:

@@ -4,7 +4,7 @@ Whole decisions (orders, modifications, cancels, dependencies) are judged by bot
 every set of codes must agree. CAOPAN_GATE_DECISIONS sets how many (100,000 takes minutes).
 """
 
-# ruff: noqa: C901, PLR0911, SIM102, SIM114 - one plain branch for each sentence of the contract
+# ruff: noqa: C901, PLR0911, PLR0912, SIM102, SIM114 - one plain branch for each sentence of the contract
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ class Facts:
         self.value = self.worst * self.o.qty
         self.key = (self.o.symbol, self.o.side)
         self.posture = self.find_posture()
-        self.half = 1 if self.posture == "normal" else 2
+        self.leaving = self.o.side == "sell" and self.o.is_exit
+        self.half = 1 if self.posture == "normal" or self.leaving else 2
         self.level = None if self.s.control is None else int(self.s.control.level)
 
     def find_posture(self) -> str:
@@ -232,7 +233,7 @@ def the_account(f: Facts) -> set[str]:
         found.add("RISK_TPLUS1" if enough else "RISK_NO_POSITION")
     if f.buy and q.cost_bound > b.cash:
         found.add("RISK_INSUFFICIENT_CASH")
-    if f.key in b.rests:
+    if f.key in b.rests and not f.leaving:
         found.add("RISK_DUPLICATE")
     other = (o.symbol, Side.SELL if f.buy else Side.BUY)
     if other in b.rests:
@@ -273,14 +274,22 @@ def the_broker(f: Facts) -> set[str]:
 
 def rates(f: Facts) -> set[str]:
     s, p, b, found = f.s, f.p, f.b, set[str]()
-    day = [p.orders_per_day] + ([] if s.report is None else [s.report.max_per_day])
-    if b.orders + 1 > min(day) or (not b.modifies and b.open_orders + 1 > p.max_open_orders):
+    if not f.leaving:
+        if b.orders + 1 > p.orders_per_day:
+            found.add("RISK_ORDER_RATE")
+        if not b.modifies and b.open_orders + 1 > p.max_open_orders:
+            found.add("RISK_ORDER_RATE")
+        if p.orders_per_second is not None:
+            if s.requests_last_second is None or s.requests_last_second + 1 > p.orders_per_second:
+                found.add("RISK_ORDER_RATE")
+    if s.report is not None:
+        if b.orders + 1 > s.report.max_per_day or s.requests_last_second is None:
+            found.add("RISK_ORDER_RATE")
+        elif s.requests_last_second + 1 > s.report.max_per_second:
+            found.add("RISK_ORDER_RATE")
+    if too_fast(f):
         found.add("RISK_ORDER_RATE")
-    second = [] if p.orders_per_second is None else [p.orders_per_second]
-    second += [] if s.report is None else [s.report.max_per_second]
-    if second and (s.requests_last_second is None or s.requests_last_second + 1 > min(second)):
-        found.add("RISK_ORDER_RATE")
-    if p.cancel_ratio is not None:
+    if p.cancel_ratio is not None and not f.leaving:
         if b.cancels is None:
             found.add("RISK_CANCEL_RATIO")
         else:
@@ -290,21 +299,38 @@ def rates(f: Facts) -> set[str]:
     return found
 
 
+def too_fast(f: Facts) -> bool:
+    """Whether the next order makes it programme trading of high frequency, or might."""
+    must, terms = f.s.venue == "broker", f.q.terms
+    if terms is None:
+        return must
+    if terms.hft_per_day is not None:
+        if must and f.b.cancels is None:
+            return True
+        if f.b.orders + (f.b.cancels or 0) + 1 >= terms.hft_per_day:
+            return True
+    if terms.hft_per_second is not None:
+        if must and f.s.requests_last_second is None:
+            return True
+        if (f.s.requests_last_second or 0) + 1 >= terms.hft_per_second:
+            return True
+    return False
+
+
 def sizes(f: Facts) -> set[str]:
     o, s, b, found = f.o, f.s, f.b, set[str]()
-    if f.value > f.cap("single_order_cap") and not (f.o.is_exit and f.o.side is Side.SELL):
+    if f.value > f.cap("single_order_cap") and not f.leaving:
         found.add("RISK_ORDER_CAP")
     elif f.buy and f.value < f.p.min_order_value:
         found.add("RISK_MIN_ORDER")
-    leaving = not f.buy and o.is_exit
     turnover = f.cap("daily_turnover_cap")
-    if turnover is not None and not leaving:
+    if turnover is not None and not f.leaving:
         if b.bought is None or s.sold_value is None:
             found.add("RISK_TURNOVER_CAP")
         elif b.bought + s.sold_value + b.selling + f.value > turnover:
             found.add("RISK_TURNOVER_CAP")
     average, share = f.q.stats.average_volume, f.cap("participation_cap_pct")
-    if share is not None and not leaving:
+    if share is not None and not f.leaving:
         if average is None or b.ordered is None:
             found.add("RISK_PARTICIPATION")
         else:
@@ -312,7 +338,7 @@ def sizes(f: Facts) -> set[str]:
             if Fraction(mine + o.qty, average) > share:
                 found.add("RISK_PARTICIPATION")
     impact, wild = f.cap("vol_impact_cap_bps"), f.q.stats.volatility
-    if impact is not None and not leaving:
+    if impact is not None and not f.leaving:
         if not average or wild is None:
             found.add("RISK_IMPACT")
         elif (wild * 10_000) ** 2 * Fraction(o.qty, average) > impact**2:
@@ -409,6 +435,8 @@ def the_quote(f: Facts) -> set[str]:
     q, o, quote, found = f.q, f.o, f.q.quote, set[str]()
     if quote is None or quote.price <= 0:
         return {"RISK_STALE_PRICE"}
+    if f.leaving:
+        return found
     age = q.now - quote.as_of
     shanghai_day = (quote.as_of.replace(tzinfo=None) + timedelta(hours=8)).date()
     if q.phase in BEFORE_FIRST_TRADE:

@@ -49,6 +49,11 @@ TRADING = {"phase": Phase.CONTINUOUS_AM, "max_drift_bps": 1_000, "quote": Quote(
 REPORT = ProgramReport(ReportStatus.CONFIRMED, 5, 100, NOW, "1.0", "abc")
 BROKER = {"venue": Venue.BROKER, "permissions": frozenset(), "report": REPORT, "as_of": NOW}
 BROKER |= {"requests_last_second": 0}
+FIGURES = replace(TERMS, hft_per_day=20_000, hft_per_second=300)
+"""As from 2025-07-07."""
+LEAVE = {**SELL, "is_exit": True}
+TIGHT = {"single_order_cap": 0, "daily_turnover_cap": 0, "participation_cap_pct": Fraction(0)}
+TIGHT |= {"vol_impact_cap_bps": 0, "symbol_nav_cap": Fraction(0), "gross_cap": Fraction(0)}
 SEEN = {"bought_value": units(50_000), "sold_value": units(20_000)}
 USUAL = {"stats": Stats(100_000, Fraction(2, 100)), "ordered_today": {}}
 
@@ -481,6 +486,126 @@ CASES = [
             "terms": replace(TERMS, hft_per_day=20_000),
         },
         (("RISK_ORDER_RATE", "19999", "20000"),),
+    ),
+    Case(
+        "at a broker, without the dated rules",
+        {**BROKER, "terms": None},
+        (("RISK_ORDER_RATE", "hft_per_day", None),),
+    ),
+    Case(
+        "at a broker, without today's cancels",
+        {**BROKER, "terms": FIGURES},
+        (("RISK_ORDER_RATE", "hft_per_day", None),),
+    ),
+    Case(
+        "at a broker, without what was just sent",
+        {
+            **BROKER,
+            "report": replace(REPORT, status=ReportStatus.REPORTED),
+            "terms": FIGURES,
+            "cancels_today": 0,
+            "requests_last_second": None,
+        },
+        (
+            ("RISK_NOT_REPORTED", "confirmed", "reported"),
+            ("RISK_ORDER_RATE", "orders_per_second", None),
+        ),
+    ),
+    Case(
+        "at a broker, without report and what was just sent",
+        {
+            **BROKER,
+            "report": None,
+            "terms": FIGURES,
+            "cancels_today": 0,
+            "requests_last_second": None,
+        },
+        (
+            ("RISK_NOT_REPORTED", "confirmed", "not_reported"),
+            ("RISK_ORDER_RATE", "hft_per_second", None),
+        ),
+    ),
+    Case("at a broker, counted", {**BROKER, "terms": FIGURES, "cancels_today": 0}),
+    Case("at a broker, before there were figures", BROKER),
+    Case("in a sandbox nothing asks", {"terms": None}),
+    Case("in a sandbox nothing was counted", {"terms": FIGURES}),
+    # --- leaving: a sale by which code leaves a position meets the exchange's rules, and no limit
+    Case("leaving, far below the quote", {**LEAVE, "price": units("9.00")}),
+    Case("leaving, the price fell since", {**LEAVE, "seen_price": units(20)}),
+    Case(
+        "leaving, below limit-down",
+        {**LEAVE, "price": units("8.99")},
+        (("RISK_PRICE_BAND", "9.00", "8.99"),),
+    ),
+    Case(
+        "leaving, beyond the cage",
+        {**TRADING, **LEAVE, "quote": quote_of("10", None), "price": units("9.79")},
+        (("RISK_PRICE_CAGE", "9.80", "9.79"),),
+    ),
+    Case(
+        "leaving, far from the collar",
+        {**LEAVE, "price_collar_pct": Fraction(1, 100), "price": units("9.00")},
+    ),
+    Case("leaving on an old quote", {**TRADING, **LEAVE, "quote": quoted("10", hours=1)}),
+    Case("leaving on a quote of the future", {**LEAVE, "quote": quoted("10", seconds=-1)}),
+    Case(
+        "leaving without any price",
+        {**LEAVE, "quote": None},
+        (("RISK_STALE_PRICE", None, None),),
+    ),
+    Case(
+        "leaving on unknown limits",
+        {**LEAVE, "limits_known": False},
+        (("RISK_RULES_UNKNOWN", None, None),),
+    ),
+    Case("leaving by a second sale", {**LEAVE, "working": {(SYMBOL, Side.SELL)}}),
+    Case(
+        "leaving more than is left",
+        {**LEAVE, "working": {(SYMBOL, Side.SELL)}, "sellable": {SYMBOL: 500}},
+        (("RISK_TPLUS1", "500", "1000"),),
+    ),
+    Case(
+        "leaving into our own buy",
+        {**LEAVE, "working": {(SYMBOL, Side.BUY)}},
+        (("RISK_SELF_TRADE", None, None),),
+    ),
+    Case(
+        "leaving past the rates of the policy",
+        {
+            **LEAVE,
+            "orders_today": 200,
+            "open_orders": 40,
+            "orders_per_second": 3,
+            "requests_last_second": 3,
+        },
+    ),
+    Case(
+        "leaving past the reported rate of a day",
+        {**LEAVE, **BROKER, "orders_today": 100},
+        (("RISK_ORDER_RATE", "100", "101"),),
+    ),
+    Case(
+        "leaving past the reported rate of a second",
+        {**LEAVE, **BROKER, "requests_last_second": 5},
+        (("RISK_ORDER_RATE", "5", "6"),),
+    ),
+    Case(
+        "leaving, high-frequency",
+        {**LEAVE, "terms": FIGURES, "orders_today": 19_999},
+        (("RISK_ORDER_RATE", "19999", "20000"),),
+    ),
+    Case(
+        "leaving after a halt cancelled everything",
+        {**LEAVE, "cancel_ratio": Fraction(0), "cancels_today": 50, "orders_today": 50},
+    ),
+    *(
+        Case(f"leaving while {posture}", {**LEAVE, **TIGHT, "posture_mode": posture})
+        for posture in Posture
+    ),
+    Case(
+        "buying to leave is a buy",
+        {"is_exit": True, "open_orders": 40, "price": units("10.16")},
+        (("RISK_ORDER_RATE", "40", "41"), ("RISK_DRIFT", "150 bps", "160 bps")),
     ),
     # --- cancel ratio
     Case(

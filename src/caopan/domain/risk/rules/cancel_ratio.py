@@ -13,8 +13,8 @@ from caopan.domain.risk.shares import exceeds
 def judge(question: Question) -> Reason | None:
     """Refuse orders while too many of today's were cancelled; a modification counts as one."""
     ratio, standing = question.policy.cancel_ratio, question.standing
-    if ratio is None:
-        return None
+    if ratio is None or question.leaves:
+        return None  # a halt cancels everything, and sells all the same
     if standing.cancels_today is None:
         return question.unknown("RISK_CANCEL_RATIO", "cancel_ratio", "how much was cancelled today")
     cancels, orders = standing.cancels_today + question.modifies, standing.orders_today

@@ -17,8 +17,8 @@ _BPS = 10_000
 def judge(question: Question) -> Reason | None:
     """Refuse prices that moved, or lie, beyond `max_drift_bps` on the unfavourable side."""
     quote, order = question.quote, question.order
-    if quote is None or quote.price <= 0:
-        return None  # stale_price refuses
+    if quote is None or quote.price <= 0 or question.leaves:
+        return None  # without a price stale_price refuses; who leaves takes what is paid
     if order.price > 0 or order.order_type is OrderType.LIMIT:
         against = _against(question, order.price, quote.price)
         if against * _BPS > question.policy.max_drift_bps * quote.price:

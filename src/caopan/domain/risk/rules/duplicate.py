@@ -12,7 +12,9 @@ from caopan.domain.risk.question import Question, Rule
 def judge(question: Question) -> Reason | None:
     """Refuse an order beside one of ours that is still working."""
     order = question.order
-    if (order.symbol, order.side) not in question.standing.working:
+    if (order.symbol, order.side) not in question.standing.working or question.leaves:
+        # What is left takes as many sales as the largest order makes of it; no share is sold twice
+        # all the same, because the one before took its shares from what is sellable.
         return None
     return question.no("RISK_DUPLICATE", f"a {order.side} of {order.symbol} is already working")
 

@@ -18,7 +18,7 @@ _BPS = 10_000
 def judge(question: Question) -> Reason | None:
     """Refuse orders whose expected impact is over the cap."""
     cap, order = question.policy.vol_impact_cap_bps, question.order
-    if cap is None or (order.is_exit and not question.is_buy):
+    if cap is None or question.leaves:
         return None
     average, volatility = question.stats.average_volume, question.stats.volatility
     if average is None or average <= 0 or volatility is None:

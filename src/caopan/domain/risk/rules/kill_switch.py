@@ -18,7 +18,7 @@ def judge(question: Question) -> Reason | None:
     level = control.level
     if level is KillLevel.OFF or (level is KillLevel.NO_OPENINGS and not question.is_buy):
         return None
-    if level is KillLevel.FLATTEN and question.order.is_exit and not question.is_buy:
+    if level is KillLevel.FLATTEN and question.leaves:
         return None
     return question.no(
         "RISK_KILL_SWITCH",

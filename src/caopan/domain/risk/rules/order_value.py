@@ -14,8 +14,7 @@ from caopan.kernel.money import yuan
 def judge(question: Question) -> Reason | None:
     """Refuse orders over the cap and buys under the minimum."""
     value, policy = question.value, question.policy
-    leaves = question.order.is_exit and not question.is_buy
-    if value > policy.single_order_cap and not leaves:
+    if value > policy.single_order_cap and not question.leaves:
         return question.no(
             "RISK_ORDER_CAP",
             f"order value {yuan(value)} is over the cap",

@@ -14,7 +14,7 @@ from caopan.domain.risk.shares import exceeds
 def judge(question: Question) -> Reason | None:
     """Refuse orders that would make too large a share of an average day."""
     cap, order = question.policy.participation_cap_pct, question.order
-    if cap is None or (order.is_exit and not question.is_buy):
+    if cap is None or question.leaves:
         return None
     average, ordered = question.stats.average_volume, question.standing.ordered_today
     if average is None or ordered is None:

@@ -14,7 +14,7 @@ from caopan.kernel.money import yuan
 def judge(question: Question) -> Reason | None:
     """Refuse prices further from the last one than `price_collar_pct`."""
     collar, quote, price = question.policy.price_collar_pct, question.quote, question.order.price
-    if collar is None or price <= 0 or quote is None or quote.price <= 0:
+    if collar is None or price <= 0 or quote is None or quote.price <= 0 or question.leaves:
         return None  # without a price stale_price refuses
     if not exceeds(abs(price - quote.price), collar, quote.price):
         return None

@@ -23,6 +23,11 @@ def judge(question: Question) -> Reason | None:
     quote = question.quote
     if quote is None or quote.price <= 0:
         return question.no("RISK_STALE_PRICE", f"no price of {question.order.symbol}")
+    if question.leaves:
+        # Age makes such a sale no worse. Its limit is the least it takes and lies at or above
+        # limit-down, which is of the day and not of the quote; the exchange fills it at the best
+        # bid there is, and turns back one below the true cage. Only the want of any price refuses.
+        return None
     if question.phase in _BEFORE_FIRST_TRADE:
         fresh = shanghai(quote.as_of).date() == question.trading_day
     else:

@@ -13,7 +13,7 @@ from caopan.kernel.money import yuan
 def judge(question: Question) -> Reason | None:
     """Refuse orders that would take today's turnover over the cap."""
     cap, standing = question.policy.daily_turnover_cap, question.standing
-    if cap is None or (question.order.is_exit and not question.is_buy):
+    if cap is None or question.leaves:
         return None
     if standing.bought_value is None or standing.sold_value is None:
         return question.unknown("RISK_TURNOVER_CAP", "daily_turnover_cap", "what was traded today")
