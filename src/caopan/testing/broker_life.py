@@ -41,8 +41,10 @@ from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.decision.shapes import Action, ActionType
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.orders.order import OrderType, Side
+from caopan.domain.risk import gate
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import Clock, at_shanghai
 from caopan.kernel.errors import CaopanError
 from caopan.kernel.money import units
@@ -61,6 +63,7 @@ TOKEN = Secret("shown to nobody but this run's two processes")
 ENDED_EARLY = 3
 """Exit code of a trader that ended on an error of ours, whose code is its last point."""
 _WAIT_S = 60
+_TOLD_UNDER_LOAD = 300
 
 # Read once in the server, inherited by every life.
 load_rules()
@@ -251,9 +254,7 @@ def _second_look(request: ModelRequest) -> str:
     return decision_json(request, *(actions or [{"type": "no_op"}]))
 
 
-def desk_of(
-    stage: Stage, run: Run, store: Store, broker: Broker, clock: Clock, switch: KillSwitch
-) -> Desk:
+def desk_of(run: Run, store: Store, broker: Broker, clock: Clock, switch: KillSwitch) -> Desk:
     """Return the desk of a trader over `broker`."""
     rules = load_rules()
     return Desk(
@@ -267,12 +268,10 @@ def desk_of(
         phases=rules.market.phases,
         rules=rules.market,
         kill_switch=switch,
-        # Under load hundreds of small bids for one share rest at once.
-        policy=RiskPolicy(orders_per_day=100_000, max_open_orders=100_000, min_order_value=0)
-        if stage.real_time
-        else RiskPolicy(),
+        policy=RiskPolicy(),
         fees=fee_schedule(rules.fees),
         model_deadline_ms=1_000,
+        licence=Licence(Venue.SANDBOX),
         monotonic_ms=lambda: clocks.perf_counter() * 1000,
     )
 
@@ -338,7 +337,8 @@ def _trader(stage: Stage, plan: TraderPlan, report: Connection) -> None:
 
 
 async def _trade(stage: Stage, plan: TraderPlan, tell: Callable[[str], None]) -> None:
-    points = CrashPlan(plan.crash_at, _die, tell)
+    # Under load nobody listens to each point, and a full pipe would hold the trader back.
+    points = CrashPlan(plan.crash_at, _die, _first(_TOLD_UNDER_LOAD, tell) if plan.load else tell)
     clock = stage.clock()
     sources = flag_sources(stage.home, stage.run_id, conninfo(stage.url))
     client = stage.client(clock, plan.through, plan.wait_s)
@@ -348,7 +348,7 @@ async def _trade(stage: Stage, plan: TraderPlan, tell: Callable[[str], None]) ->
             await client.connect()
             await client.deposit("opening", CASH)
             broker = PointBroker(client, points)
-            desk = desk_of(stage, run, PointStore(store, points), broker, clock, switch)
+            desk = desk_of(run, PointStore(store, points), broker, clock, switch)
             pipeline = Pipeline(desk)
             if plan.load:
                 await _bid_until_halted(pipeline, tell)
@@ -373,8 +373,20 @@ async def _play(pipeline: Pipeline, clock: ReplayClock) -> None:
     await replay(pipeline, clock, ReplayPlan(DAYS, CASH), during=look_again)
 
 
+def _first(most: int, tell: Callable[[str], None]) -> Callable[[str], None]:
+    left = iter(range(most))
+
+    def tell_some(label: str) -> None:
+        if next(left, None) is not None:
+            tell(label)
+
+    return tell_some
+
+
 async def _bid_until_halted(pipeline: Pipeline, tell: Callable[[str], None]) -> None:
     """Bid, again and again; once halted carry the halt out, compare the books and end."""
+    # Bids of one share over and over are no strategy: of the gate only the halt is left standing.
+    gate.RULEBOOK = tuple(rule for rule in gate.RULEBOOK if "RISK_KILL_SWITCH" in rule.codes)
     await pipeline.start(CASH)
     number = 0
     while pipeline.seat.level() < KillLevel.NO_ORDERS:
@@ -383,7 +395,7 @@ async def _bid_until_halted(pipeline: Pipeline, tell: Callable[[str], None]) -> 
         await pipeline.operate(f"load {number} of {os.getpid()}", bids, "load", "drill")
     tell("halted")
     await carry_out(pipeline, "halted under load")
-    await pipeline.reconcile("halt")
+    await pipeline.reconcile("request")
     tell("carried out")
 
 
