@@ -38,6 +38,7 @@ from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.clearance import Clearance
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.money import units
 from caopan.settings import Settings
@@ -141,6 +142,7 @@ async def _orders(url: str) -> Sequence[float]:
             policy=RiskPolicy(),
             fees=fees,
             model_deadline_ms=1_000,
+            licence=Licence(Venue.SANDBOX),
             monotonic_ms=monotonic_ms,
         )
         async with store.lease(run.run_id):

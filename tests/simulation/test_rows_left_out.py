@@ -17,6 +17,7 @@ from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.ledger.chain import Stage
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.money import units, yuan
 from caopan.testing.market import TableMarket, flat_bar
@@ -70,6 +71,7 @@ async def play():
         policy=RiskPolicy(),
         fees=fee_schedule(rules.fees),
         model_deadline_ms=1_000,
+        licence=Licence(Venue.SANDBOX),
         monotonic_ms=lambda: 0.0,
     )
     await replay(Pipeline(desk), clock, ReplayPlan(DAYS, CASH))

@@ -32,6 +32,7 @@ from caopan.domain.market.reference import Reference
 from caopan.domain.orders.order import Fill, FillKey, Order, OrderStatus, Side
 from caopan.domain.risk.kill_switch import Control
 from caopan.domain.risk.question import Standing
+from caopan.domain.risk.venue import Licence
 from caopan.kernel.clock import shanghai
 
 _CANCELS = frozenset({OrderStatus.PENDING_CANCEL, OrderStatus.CANCELED})
@@ -173,6 +174,7 @@ class AccountCache:
         day: date,
         *,
         control: Control | None,
+        licence: Licence,
         without: Order | None = None,
         requests_last_second: int = 0,
     ) -> Standing:
@@ -219,6 +221,9 @@ class AccountCache:
             exposure=exposure,
             open_orders=len(working),
             orders_today=self.orders_on(day) - (without is not None),
+            venue=licence.venue,
+            permissions=licence.permissions,
+            report=licence.report,
             working={(order.symbol, order.side) for order in working},
             resting=_best_resting(working),
             requests_last_second=requests_last_second,

@@ -19,6 +19,7 @@ from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.phases import PhaseTable
 from caopan.domain.market.rules import MarketRules
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence
 from caopan.kernel.clock import Clock
 
 
@@ -37,6 +38,8 @@ class Desk:
     policy: RiskPolicy
     fees: FeeSchedule
     model_deadline_ms: int
+    licence: Licence
+    """Which venue it is, and what the account may do there; never assumed."""
     monotonic_ms: Callable[[], float]
     """A stopwatch for stage times; its readings are never hashed."""
     rules: MarketRules | None = None

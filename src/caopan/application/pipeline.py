@@ -271,7 +271,9 @@ class Pipeline:
         references = self.desk.market.references(day, now)
         prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
         control = self.seat.control_now()
-        standing = self.account.standing(references, prices, day, control=control)
+        standing = self.account.standing(
+            references, prices, day, control=control, licence=self.desk.licence
+        )
         verdicts = judge_actions(self.desk, self.account, references, standing, decision, now)
         passed = frozenset(verdict.action_index for verdict in verdicts if verdict.passed)
         orders = [
@@ -365,7 +367,8 @@ class Pipeline:
             return None
         changed = replace(completed(action, ended), qty=wanted)
         prices = prices_of(self.desk, references, self.account.book.quantities(), day, now)
-        standing = self.account.standing(references, prices, day, control=self.seat.control_now())
+        control, licence = self.seat.control_now(), self.desk.licence
+        standing = self.account.standing(references, prices, day, control=control, licence=licence)
         around = surroundings(self.desk, decision, [ended.symbol], now)
         question = question_of(
             self.desk, proposed_of(changed), references, standing, decision, now, around

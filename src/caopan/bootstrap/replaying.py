@@ -39,6 +39,7 @@ from caopan.bootstrap.run_config import RunConfig, config_hash
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import Clock, at_shanghai
 from caopan.kernel.errors import ConfigInvalid, Conflict
 from caopan.kernel.money import units
@@ -206,6 +207,7 @@ async def opened_desk(
             policy=RiskPolicy(),
             fees=fee_schedule(rules.fees),
             model_deadline_ms=MODEL_DEADLINE_MS,
+            licence=Licence(Venue.SANDBOX),
             monotonic_ms=monotonic_ms,
         )
     finally:

@@ -18,6 +18,7 @@ from caopan.domain.market.reference import Board, Exchange, Reference, TradingSt
 from caopan.domain.orders.order import Order, OrderType, Side
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.question import ProposedOrder, Question, Quote, Standing
+from caopan.domain.risk.venue import Venue
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.ids import client_order_id
 from caopan.kernel.money import rate, units
@@ -130,6 +131,7 @@ def sample_standing(**changes: AnyField) -> Standing:
         exposure={SYMBOL: units(60_000)},
         open_orders=0,
         orders_today=0,
+        venue=Venue.SANDBOX,
     )
     return replace(standing, **changes)
 

@@ -28,6 +28,7 @@ from caopan.domain.decision.shapes import Action, ActionType
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.orders.order import OrderType, Side
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai, iso
 from caopan.kernel.money import units
 from caopan.testing.market import TableMarket, day_bar, flat_bar
@@ -183,6 +184,7 @@ async def open_scenario(
         policy=RiskPolicy(),
         fees=fee_schedule(rules.fees),
         model_deadline_ms=1_000,
+        licence=Licence(Venue.SANDBOX),
         monotonic_ms=lambda: 0.0,
     )
     return Scenario(Pipeline(desk), clock, venue)

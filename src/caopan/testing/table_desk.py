@@ -27,6 +27,7 @@ from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.orders.order import Fill, Order
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.money import units
 from caopan.testing.counter import COUNTER, Counter
@@ -122,6 +123,7 @@ class TableDesk:
             policy=self.policy,
             fees=self.fees,
             model_deadline_ms=1_000,
+            licence=Licence(Venue.SANDBOX),
             monotonic_ms=lambda: 0.0,
             rules=self.rules.market,
             kill_switch=self.lever,

@@ -15,6 +15,7 @@ from caopan.domain.accounting.journal import Book
 from caopan.domain.orders.order import Fill, Order, OrderStatus, Side, moved, with_fill
 from caopan.domain.risk.gate import judge_order
 from caopan.domain.risk.kill_switch import Control
+from caopan.domain.risk.venue import Licence, Permission, ProgramReport, ReportStatus, Venue
 from caopan.kernel.money import units
 from caopan.testing.samples import (
     DAY,
@@ -73,8 +74,18 @@ def account(*orders: Order) -> AccountCache:
     return AccountCache(book, orders)
 
 
+HERE = Licence(Venue.SANDBOX)
+
+
 def standing(cache: AccountCache, **how: Any):
-    return cache.standing(REFERENCES, PRICES, DAY, control=Control(), **how)
+    return cache.standing(REFERENCES, PRICES, DAY, licence=HERE, control=Control(), **how)
+
+
+def test_what_the_account_may_do_at_its_venue_is_the_desks():
+    report = ProgramReport(ReportStatus.CONFIRMED, 20, 1_000)
+    may = Licence(Venue.BROKER, frozenset({Permission.STAR}), report)
+    found = account().standing(REFERENCES, PRICES, DAY, control=Control(), licence=may)
+    assert (found.venue, found.permissions, found.report) == (may.venue, may.permissions, report)
 
 
 def test_an_account_without_orders():
@@ -89,11 +100,13 @@ def test_an_account_without_orders():
 
 def test_where_shares_settle_at_once_all_are_sellable():
     references = {SYMBOL: sample_reference(t_plus_one=False)}
-    assert account().standing(references, PRICES, DAY, control=Control()).sellable == {
-        SYMBOL: 1_200
-    }
+    assert account().standing(
+        references, PRICES, DAY, licence=HERE, control=Control()
+    ).sellable == {SYMBOL: 1_200}
     # A share of which nothing is known today is taken for T+1.
-    assert account().standing({}, PRICES, DAY, control=Control()).sellable == {SYMBOL: 1_000}
+    assert account().standing({}, PRICES, DAY, licence=HERE, control=Control()).sellable == {
+        SYMBOL: 1_000
+    }
 
 
 def test_a_working_buy_takes_cash_and_counts_as_exposure():
@@ -145,7 +158,7 @@ def test_an_order_judged_again_does_not_stand_in_its_own_way(side):
 
 
 def test_a_holding_without_a_price_keeps_its_cost_as_exposure():
-    found = account().standing(REFERENCES, {}, DAY, control=Control())
+    found = account().standing(REFERENCES, {}, DAY, licence=HERE, control=Control())
     assert found.exposure == {SYMBOL: units(11_000)}
 
 
@@ -224,7 +237,7 @@ def test_what_was_ordered_today_is_counted_by_what_it_took_or_may_take():
 
 
 def test_on_an_empty_image_every_order_is_refused():
-    found = AccountCache(Book(), ()).standing({}, {}, DAY, control=Control())
+    found = AccountCache(Book(), ()).standing({}, {}, DAY, licence=HERE, control=Control())
     for side in Side:
         question = sample_question(order=sample_proposal(side=side), standing=found)
         assert not judge_order(question).passed

@@ -92,7 +92,9 @@ async def test_a_withdrawal_after_a_close_at_the_same_instant_is_no_loss(restart
     await movements.pay_in(desk.pipeline.seat, "pay", units(100_000), "me")
     if restarts:
         await desk.restart()
-    standing = desk.pipeline.account.standing({}, {}, DAY, control=None)
+    standing = desk.pipeline.account.standing(
+        {}, {}, DAY, control=None, licence=desk.pipeline.desk.licence
+    )
     assert standing.nav == standing.nav_day_open == standing.nav_peak == units(500_000)
     question = sample_question(standing=standing)
     codes = {reason.code for reason in judge_order(question).reasons}

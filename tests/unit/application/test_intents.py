@@ -29,6 +29,7 @@ from caopan.domain.market.phases import Phase
 from caopan.domain.orders.order import OrderStatus, OrderType, Side
 from caopan.domain.risk.gate import judge_order
 from caopan.domain.risk.policy import RiskPolicy
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import CorruptState, Denied
 from caopan.kernel.money import units
@@ -65,6 +66,7 @@ def desk() -> Desk:
         policy=RiskPolicy(),
         fees=sample_fees(),
         model_deadline_ms=1,
+        licence=Licence(Venue.SANDBOX),
         monotonic_ms=lambda: 0.0,
     )
 

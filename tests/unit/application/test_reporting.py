@@ -15,6 +15,7 @@ from caopan.domain.accounting.journal import CASH_FREE, CNY
 from caopan.domain.decision.shapes import DecisionStatus
 from caopan.domain.ledger.chain import Fault, Stage
 from caopan.domain.risk.kill_switch import Control
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units
 from caopan.testing.memory_state import RunState
@@ -82,7 +83,10 @@ def test_the_image_in_memory_is_what_the_store_holds():
     assert loaded.flow == live.flow
     for day in DAYS:
         if day >= max(live.day, loaded.day):
-            seen = [one.standing({}, {}, day, control=Control()) for one in (live, loaded)]
+            seen = [
+                one.standing({}, {}, day, control=Control(), licence=Licence(Venue.SANDBOX))
+                for one in (live, loaded)
+            ]
             assert seen[0] == seen[1]
 
 

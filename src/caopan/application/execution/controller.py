@@ -86,6 +86,7 @@ class Controller:
             prices,
             day,
             control=seat.control_now(),
+            licence=desk.licence,
             without=order,
             requests_last_second=len(self._just_sent(now)),
         )

@@ -91,6 +91,8 @@ class Standing:
     """Market value plus open buys by symbol."""
     open_orders: int
     orders_today: int
+    venue: Venue
+    """Never assumed: at a broker more has to be known than in a sandbox."""
     working: set[tuple[str, Side]] = field(default_factory=set[tuple[str, Side]])
     """(symbol, side) of orders that rest or have just passed."""
     resting: dict[tuple[str, Side], int] = field(default_factory=dict[tuple[str, Side], int])
@@ -109,7 +111,6 @@ class Standing:
     """Orders and cancels sent within the second before."""
     control: Control | None = field(default_factory=Control)
     """None where the kill switch could not be read."""
-    venue: Venue = Venue.SANDBOX
     permissions: frozenset[Permission] | None = None
     report: ProgramReport | None = None
     software_version: str | None = None

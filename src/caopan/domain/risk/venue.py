@@ -1,7 +1,7 @@
 """What an account may do at its venue: which one it is, its permissions, its report.
 
-Owns Venue, Permission, ReportStatus and ProgramReport (contracts.md, "Account, sleeve,
-permissions"). Must never grant anything by default.
+Owns Venue, Permission, ReportStatus, ProgramReport and Licence, which holds them together
+(contracts.md, "Account, sleeve, permissions"). Must never grant anything by default.
 """
 
 from __future__ import annotations
@@ -48,3 +48,12 @@ class ProgramReport:
     confirmed_at: datetime | None = None
     software_version: str = ""
     strategy_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """What one account may do at its venue. At a broker what is left out refuses."""
+
+    venue: Venue
+    permissions: frozenset[Permission] | None = None
+    report: ProgramReport | None = None

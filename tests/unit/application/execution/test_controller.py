@@ -539,6 +539,7 @@ async def test_a_market_order_at_work_counts_against_the_caps():
         {FIRST: units(10)},
         desk.clock.now().date(),
         control=None,
+        licence=desk.pipeline.desk.licence,
     )
     assert found.exposure[FIRST] == 8_000 * units("10.15")
     assert found.bought_value == 8_000 * units("10.15")
