@@ -51,6 +51,8 @@ class AccountCache:
         """Every order of that day, ended ones too."""
         self.booked_fills: set[FillKey] = set()
         """Of that day, and of earlier days whose orders are still worked."""
+        self.cancels_asked = 0
+        """Requests to cancel this process has sent on that day, repeated ones too."""
         self.exited_on: dict[str, date] = {}
         self.results: list[int] = []
         """What each sale of the day realised, units, oldest first."""
@@ -121,7 +123,7 @@ class AccountCache:
         self.exited_on.update({s: day for s, day in sold.items() if not held.get(s)})
 
     def _begin_day(self, day: date) -> None:
-        self.day, self.day_orders, self.results = day, {}, []
+        self.day, self.day_orders, self.results, self.cancels_asked = day, {}, [], 0
         kept = {day, *(order.trading_day for order in self.working.values())}
         self.booked_fills = {key for key in self.booked_fills if key[0] in kept}
 
@@ -151,6 +153,7 @@ class AccountCache:
         return (
             self.book.cash_free
             + self.book.cash_frozen
+            - self.book.cash_owed
             + sum(prices.get(symbol, 0) * qty for symbol, qty in self.book.quantities().items())
         )
 
@@ -209,7 +212,7 @@ class AccountCache:
             if order.side is Side.BUY:
                 value = order.open_qty * order.price
                 exposure[order.symbol] = exposure.get(order.symbol, 0) + value
-        nav = book.cash_free + book.cash_frozen
+        nav = book.cash_free + book.cash_frozen - book.cash_owed
         nav += sum(prices.get(symbol, 0) * qty for symbol, qty in held.items())
         standing = Standing(
             nav=nav,
@@ -258,7 +261,8 @@ class AccountCache:
         standing.ordered_today = ordered
         standing.bought_value = filled[Side.BUY] + still_open[Side.BUY]
         standing.sold_value, standing.selling_value = filled[Side.SELL], still_open[Side.SELL]
-        standing.cancels_today = cancels
+        # Orders tell of those before a restart, the count of those asked more than once.
+        standing.cancels_today = max(cancels, self.cancels_asked if day == self.day else 0)
         standing.opened_today = opened
 
 

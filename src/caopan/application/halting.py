@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
+from caopan.application.execution.controller import CANCEL_WAIT
 from caopan.application.intents import prices_of
 from caopan.application.pipeline import Pipeline
 from caopan.domain.decision.shapes import Action, ActionType
 from caopan.domain.market.phases import Phase
 from caopan.domain.market.price_cage import CAGE_PHASES, BookTop, base_price, cage_bound
 from caopan.domain.market.reference import Exchange, Reference
-from caopan.domain.orders.order import Order, OrderType, Side
+from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import iso, shanghai
 from caopan.kernel.errors import Denied
+
+_POLL = timedelta(milliseconds=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,7 @@ async def carry_out(pipeline: Pipeline, reason: str) -> CarriedOut:
         return CarriedOut(list(pipeline.account.working.values()), {})
     if level < KillLevel.FLATTEN:
         return CarriedOut(await pipeline.controller.cancel_all(), {})
-    for order in list(pipeline.account.working.values()):
-        if order.side is Side.BUY:
-            await pipeline.controller.cancel(order)
-    await pipeline.settle()
+    await _cancelled(pipeline)
     sales = sales_of(pipeline)
     if sales:
         slot = f"flatten {iso(pipeline.desk.clock.now())}"
@@ -57,6 +58,22 @@ async def carry_out(pipeline: Pipeline, reason: str) -> CarriedOut:
             left[order.symbol] = left.get(order.symbol, 0) - order.open_qty
     unsold = {symbol: qty for symbol, qty in left.items() if qty > 0}
     return CarriedOut(list(pipeline.account.working.values()), unsold)
+
+
+async def _cancelled(pipeline: Pipeline) -> None:
+    """Cancel all but what flattens already, and wait, for a bounded time, for the venue's word."""
+    clock = pipeline.desk.clock
+    give_up = clock.now() + CANCEL_WAIT
+    while True:
+        await pipeline.settle()
+        waiting = [
+            order
+            for order in pipeline.account.working.values()
+            if order.status is OrderStatus.PENDING_CANCEL
+        ]
+        if not waiting or clock.now() >= give_up:
+            return
+        await clock.pause(_POLL)
 
 
 def sales_of(pipeline: Pipeline) -> list[Action]:

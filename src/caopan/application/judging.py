@@ -148,6 +148,12 @@ def completed(action: Action, target: Order) -> Action:
     )
 
 
+def as_seen(action: Action, account: AccountCache) -> Action:
+    """Return a person's action with what had filled of its target when it was asked for."""
+    target = target_of(action, account) if action.type in _CHANGES else None
+    return action if target is None else replace(action, seen_filled=target.filled_qty)
+
+
 def in_lots(qty: int, side: Side, reference: Reference | None) -> int:
     """Return the largest quantity up to `qty` that the board takes for a buy; 0 if none.
 

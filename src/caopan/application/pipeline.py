@@ -36,6 +36,7 @@ from caopan.application.intents import (
 )
 from caopan.application.judging import (
     as_change,
+    as_seen,
     completed,
     exit_plans_of,
     in_lots,
@@ -101,6 +102,8 @@ class Pipeline:
         """Load the account, pay in `cash` units if the run is new, and finish what was cut off."""
         await self.seat.reload()
         await self._open_account(cash)
+        # Ask what became of what was sent before anything else is.
+        await self.controller.resolve_lost()
         async with self.seat.begin() as uow:
             unfinished = await uow.cycles.unfinished()
         for cycle in unfinished:
@@ -156,6 +159,7 @@ class Pipeline:
         # Of the day, not of the moment: asked for again, it is the same request.
         midnight = at_shanghai(day, time())
         decision_id = derived_uuid(midnight, run.config_hash, "operator", day.isoformat(), slot)
+        self.seat.operated.add(decision_id)
         async with self.seat.begin() as uow:
             known = await uow.cycles.get(decision_id)
         if known is not None:
@@ -172,7 +176,8 @@ class Pipeline:
             origin=Origin.OPERATOR,
         )
         until = cycle.valid_until or now
-        decision = records.operator_decision(cycle, actions, now, until)
+        asked = [as_seen(action, self.account) for action in actions]
+        decision = records.operator_decision(cycle, asked, now, until)
         async with self.seat.begin() as uow:
             await uow.cycles.add(cycle)
             await uow.ledger.append([records.operated(cycle, decision, by, reason)])
@@ -266,6 +271,7 @@ class Pipeline:
 
     async def _judge(self, work: Work) -> None:
         """Go CHECKED → JUDGED: the gate; what passes is reserved before it can be sent."""
+        await self.seat.read_control()
         decision, now = await self._decision(work), self.desk.clock.now()
         day = work.cycle.trading_day
         references = self.desk.market.references(day, now)
@@ -357,7 +363,7 @@ class Pipeline:
         now, cycle = self.desk.clock.now(), work.cycle
         decision, day = await self._decision(work), cycle.trading_day
         # What the old order traded while its cancel was on the way is part of what was asked for.
-        seen = 0
+        seen = action.seen_filled
         if cycle.origin is Origin.MODEL:
             seen = filled_when_seen(await self._observation(work), ended)
         wanted = (action.qty or ended.qty - seen) - (ended.filled_qty - seen)
@@ -390,11 +396,13 @@ class Pipeline:
 
     async def settle(self) -> None:
         """Collect what the venue says of working orders and book it, once."""
-        await self.seat.timed("settlement", self.controller.settle)
+        async with self.seat.believed():
+            await self.seat.timed("settlement", self.controller.settle)
 
     async def reconcile(self, trigger: str) -> Reconciliation:
         """Compare our books with the venue's; a difference restrains the account."""
-        return await self.seat.timed("reconciliation", self.reconciler.run, trigger)
+        async with self.seat.believed():
+            return await self.seat.timed("reconciliation", self.reconciler.run, trigger)
 
     async def open_day(self, day: date) -> None:
         """Book what holders of record receive on `day`, once."""

@@ -183,6 +183,11 @@ def account_moved(action: str, key: str, transactions: Sequence[Transaction], by
     return Draft(Stage.OPERATOR_ACTION, transactions[0].at, payload)
 
 
+def settled_debt(transaction: Transaction) -> Draft:
+    """Return what was owed for fills beyond the cash we knew of, now settled."""
+    return Draft(Stage.ACCOUNTING, transaction.at, transaction_json(transaction))
+
+
 def entitled(transaction: Transaction, day: date, at: datetime) -> Draft:
     """Return what was booked on an ex-date."""
     payload = {"trading_day": day.isoformat(), **transaction_json(transaction)}
@@ -314,6 +319,7 @@ def _operator_action_json(action: Action) -> dict[str, Any]:
         "order_type": None if action.order_type is None else action.order_type.value,
         "price": None if action.price is None else yuan(action.price),
         "qty": action.qty,
+        "seen_filled": action.seen_filled or None,
         "side": None if action.side is None else action.side.value,
         "symbol": action.symbol,
         "target_order_id": action.target_order_id,
@@ -333,6 +339,7 @@ def _operator_action(index: int, values: Mapping[str, Any]) -> Action:
         qty=values.get("qty"),
         depends_on=values.get("depends_on"),
         target_order_id=values.get("target_order_id"),
+        seen_filled=values.get("seen_filled", 0),
     )
 
 

@@ -7,7 +7,8 @@ keeps other processes away.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import ParamSpec, TypeVar
 from uuid import UUID
@@ -16,6 +17,7 @@ from caopan.application.account import AccountCache
 from caopan.application.desk import Desk
 from caopan.application.ports.store import UnitOfWork
 from caopan.domain.accounting.journal import Transaction
+from caopan.domain.decision.shapes import Origin
 from caopan.domain.ledger.chain import Draft
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.kill_switch import Control, KillLevel
@@ -34,6 +36,8 @@ class Seat:
         self._account: AccountCache | None = None
         self.control = Control()
         """What stands against the account, as last read from or written to the store."""
+        self.operated: set[UUID] = set()
+        """Decisions of a person or a halt that may still have open orders."""
         self.stage_ms: dict[str, list[float]] = {}
 
     @property
@@ -66,12 +70,31 @@ class Seat:
         """Read account and controls from the store."""
         async with self.begin() as uow:
             self._account = await AccountCache.load(uow)
+            self.operated = {
+                cycle.decision_id
+                for cycle in await uow.cycles.unfinished()
+                if cycle.origin is Origin.OPERATOR
+            }
             self.control = await uow.controls.get()
 
     async def read_control(self) -> None:
         """Read what stands against the account anew: another process may have changed it."""
         async with self.begin() as uow:
             self.control = await uow.controls.get()
+
+    @asynccontextmanager
+    async def believed(self) -> AsyncGenerator[None]:
+        """Forget the image if what happens inside fails: only the store knows what was stored.
+
+        A CorruptState is about the facts, not about what was stored; the image stays.
+        """
+        try:
+            yield
+        except CorruptState:
+            raise
+        except BaseException:
+            self.drop()
+            raise
 
     def drop(self) -> None:
         """Forget the image: what was not committed must not be believed."""

@@ -2,13 +2,14 @@
 
 Owns what follows a halt's file (halt_file.py writes that first), and `resume`, which removes the
 file last, so that a failure on the way leaves trading stopped. Must never lower a level
-while halting, nor lift one unless the books were found to agree with the venue's since.
+while halting, nor lift one unless the books were found to agree with the venue's since, nor one
+that was set while they were being compared.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +18,15 @@ from typing import Final
 
 from caopan.adapters.clock.system import SystemClock
 from caopan.adapters.embedded.services import database_alone
-from caopan.adapters.kill_switch.flag_file import Flag, flag_path, read_flag, remove_flag
+from caopan.adapters.kill_switch.flag_file import (
+    Flag,
+    Trace,
+    flag_path,
+    halted_meanwhile,
+    read_flag,
+    remove_flag,
+    trace_flag,
+)
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.application.ports.store import Reconciliation, Run, RunKind, UnitOfWork
 from caopan.bootstrap.halt_file import Operation
@@ -92,7 +101,7 @@ async def apply_halt(database_url: str, settings: Settings, run: Run) -> Carried
     try:
         choice, clock = choice_of(settings, run)
         # Sitting down at a halted desk carries the halt out.
-        async with sat_down(database_url, settings, choice, clock):
+        async with sat_down(database_url, settings, choice, clock, to_trade=False):
             return CarriedOut.HERE
     except Conflict:
         return CarriedOut.BY_TRADER
@@ -110,8 +119,13 @@ async def reconcile(database_url: str, settings: Settings, run: Run) -> Reconcil
         choice, clock = choice_of(settings, run)
     except ConfigInvalid:
         return None
-    async with sat_down(database_url, settings, choice, clock) as pipeline:
-        return await pipeline.reconcile("request")
+    async with (
+        sat_down(
+            database_url, settings, choice, clock, trigger="request", to_trade=False
+        ) as pipeline,
+        pipeline.seat.begin() as uow,
+    ):
+        return (await uow.reconciliations.all())[-1]
 
 
 # --- halt ---------------------------------------------------------------------------------------
@@ -240,37 +254,43 @@ async def _cancelable_until(store: PostgresStore, at: datetime) -> dict[Exchange
 # --- resume -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What stood against trading before the books were compared: only this may be lifted."""
+
+    system: Control
+    accounts: Mapping[int, Control]
+    files: Mapping[Path, Trace | None]
+    """What a resume of this scope removes."""
+
+
 def resume(settings: Settings, asked: Operation) -> Resumed:
     """Lift a halt: rows and ledger first, the file last.
 
     Raises:
         Denied: RESUME_NOT_RECONCILED unless the newest comparison of every account since the halt
             found its books and the venue's equal.
+        Conflict: HALTED_MEANWHILE if someone halted during this resume; that halt stands.
         Unavailable: if the database or the file cannot be reached; trading stays stopped.
     """
-    path = flag_path(settings.home, asked.run_id)
-    files = [read_flag(flag_path(settings.home)), read_flag(path)]
     with database_alone(settings) as url:
-        runs = asyncio.run(_resume_in_database(url, settings, asked, files))
-        paths = [path]
-        if asked.run_id is None:
-            paths += [flag_path(settings.home, run.run_id) for run in runs]
-        for one in paths:
-            remove_flag(one)
+        runs, files = asyncio.run(_resume_in_database(url, settings, asked))
+        for path, seen in files.items():
+            remove_flag(path, seen)
         still = asyncio.run(_still(url, settings.home))
     return Resumed(runs, still)
 
 
 async def _resume_in_database(
-    url: str, settings: Settings, asked: Operation, files: Sequence[Flag]
-) -> Sequence[Run]:
+    url: str, settings: Settings, asked: Operation
+) -> tuple[Sequence[Run], Mapping[Path, Trace | None]]:
     now = SystemClock().now()
     async with PostgresStore(url) as store:
         runs = await _affected(store, asked.run_id)
-        system = await store.system_control()
+        standing = await _standing(store, settings.home, asked, runs)
         problems: list[str] = []
         for run in runs:
-            problem = await _not_reconciled(store, url, settings, run, system, files)
+            problem = await _not_reconciled(store, url, settings, run, standing)
             if problem:
                 problems.append(problem)
         if problems:
@@ -279,26 +299,51 @@ async def _resume_in_database(
                 "\n".join(problems),
                 remedy="run `caopan reconcile`, settle every difference, then resume",
             )
+        await _refuse_changed(store, standing)
         for run in runs:
-            await _lift_account(store, run, asked, now)
-        if asked.run_id is None and system.level > KillLevel.OFF:
-            await store.put_system_control(_lifted(system, asked, now))
-        return runs
+            await _lift_account(store, run, standing.accounts[run.run_id], asked, now)
+        if asked.run_id is None and standing.system.level > KillLevel.OFF:
+            try:
+                await store.put_system_control(_lifted(standing.system, asked, now))
+            except Conflict as error:
+                raise halted_meanwhile("the control of all accounts was changed") from error
+        return runs, standing.files
+
+
+async def _standing(
+    store: PostgresStore, home: Path, asked: Operation, runs: Sequence[Run]
+) -> _Standing:
+    numbers = [asked.run_id]
+    if asked.run_id is None:
+        numbers += [run.run_id for run in runs]
+    paths = [flag_path(home, number) for number in numbers]
+    files = {path: trace_flag(path) for path in paths}
+    accounts: dict[int, Control] = {}
+    for run in runs:
+        async with store.begin(run.run_id) as uow:
+            accounts[run.run_id] = await uow.controls.get()
+    return _Standing(await store.system_control(), accounts, files)
+
+
+async def _refuse_changed(store: PostgresStore, standing: _Standing) -> None:
+    """Refuse before anything is lifted; each lifting looks again at what it lifts."""
+    for path, seen in standing.files.items():
+        if trace_flag(path) != seen:
+            raise halted_meanwhile(f"{path} was written")
+    if (await store.system_control()).version != standing.system.version:
+        raise halted_meanwhile("the control of all accounts was changed")
 
 
 async def _not_reconciled(
-    store: PostgresStore,
-    url: str,
-    settings: Settings,
-    run: Run,
-    system: Control,
-    files: Sequence[Flag],
+    store: PostgresStore, url: str, settings: Settings, run: Run, standing: _Standing
 ) -> str:
     """Return why `run` may not go on, or nothing."""
+    account = standing.accounts[run.run_id]
     async with store.begin(run.run_id) as uow:
-        account = await uow.controls.get()
         past = await uow.reconciliations.all()
-    since = [one.at for one in (account, system, *files) if one.level and one.at is not None]
+    flags = [read_flag(flag_path(settings.home, number)) for number in (None, run.run_id)]
+    stopped: list[Control | Flag] = [account, standing.system, *flags]
+    since = [one.at for one in stopped if one.level and one.at is not None]
     if not since and account.posture is Posture.NORMAL:
         return ""
     halted_at = max(since, default=account.at)
@@ -314,13 +359,22 @@ async def _not_reconciled(
     return ""
 
 
-async def _lift_account(store: PostgresStore, run: Run, asked: Operation, now: datetime) -> None:
-    async with store.begin(run.run_id) as uow:
-        account = await uow.controls.get()
-        if account.level > KillLevel.OFF or account.posture is not Posture.NORMAL:
-            await uow.controls.put(_lifted(account, asked, now))
-        await _record(uow, "resume", asked, now)
-        await uow.commit()
+async def _lift_account(
+    store: PostgresStore, run: Run, seen: Control, asked: Operation, now: datetime
+) -> None:
+    changed = halted_meanwhile(f"the control of run {run.run_id} ({run.account_id}) was changed")
+    try:
+        async with store.begin(run.run_id) as uow:
+            if (await uow.controls.get()).version != seen.version:
+                raise changed
+            if seen.level > KillLevel.OFF or seen.posture is not Posture.NORMAL:
+                await uow.controls.put(_lifted(seen, asked, now))
+            await _record(uow, "resume", asked, now)
+            await uow.commit()
+    except Conflict as error:
+        if error.code != "CONTROL_VERSION":
+            raise
+        raise changed from error
 
 
 def _lifted(present: Control, asked: Operation, now: datetime) -> Control:

@@ -31,10 +31,11 @@ from caopan.application.pipeline import Pipeline
 from caopan.application.ports.store import Run, RunKind, Store
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import SETTLE_AT
+from caopan.bootstrap.gate_check import policy_in_force
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
 from caopan.bootstrap.models import choose_model
 from caopan.bootstrap.replaying import opened_desk
-from caopan.bootstrap.run_config import DEFAULT_CASH, RunConfig, config_hash
+from caopan.bootstrap.run_config import DEFAULT_CASH, DEFAULT_MODEL, RunConfig, config_hash
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.kill_switch import KillLevel
@@ -51,6 +52,8 @@ _SYNTHETIC_DAYS = 330
 _SYNTHETIC_BREADTH = 40
 _NONCE_BYTES = 16
 _PLACE_DIGITS = 8
+_NAME_CHARS = 60
+"""A desk's note is a file named after the account: no file's name may pass 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class DeskChoice:
         if self.data is None:
             return f"sandbox-synthetic-{self.seed}"
         place = sha256_hex(str(self.data.resolve()).encode())[:_PLACE_DIGITS]
-        return f"sandbox-{self.data.name}-{place}"
+        return f"sandbox-{self.data.name[:_NAME_CHARS]}-{place}"
 
 
 class Opening(Protocol):
@@ -94,28 +97,36 @@ async def sat_down(
     create: bool = False,
     opening: Opening | None = None,
     trigger: str = "start",
+    to_trade: bool = True,
 ) -> AsyncGenerator[Pipeline]:
     """Give the chosen desk's pipeline: leased, started, and brought up to the present.
+
+    Without `to_trade` neither fresh data nor a usable model is asked for: a cancel must not wait
+    for them. A halt is carried out before the desk is left, too.
 
     What moved at the counter is booked first, then `opening` is done, then the days that have
     passed are closed and the books compared with the venue's; `trigger` tells why.
 
     Raises:
+        ConfigInvalid: POLICY_INVALID or GATE_FILE_UNREADABLE if risk.json in CAOPAN_HOME is wrong.
         Denied: DATA_CALENDAR outside the calendar's years, DATA_STALE if the data ends before the
             present session.
         ConfigInvalid: DESK_UNKNOWN if there is no such desk and none is to be opened,
             CLOCK_BACKWARDS if the desk has already acted after `clock`.
         Conflict: RUN_BUSY if another process sits there.
     """
+    policy, _ = policy_in_force(settings.home)
     async with PostgresStore(database_url) as store:
         calendar = await open_calendar(store)
         today = session_in_hand(calendar, clock)
         market = open_market(choice, calendar, today)
-        _refuse_stale(market, today)
+        if to_trade:
+            _refuse_stale(market, today)
+        today = min(today, market.info.last_day)
         if opening is not None:
             opening.check(market, calendar, clock.now())
-        model = choose_model(choice.model, settings)
-        run = await _desk_run(store, choice, market, today, create=create)
+        model = choose_model(choice.model if to_trade else DEFAULT_MODEL, settings)
+        run = await _desk_run(store, choice, market, today, policy, create=create)
         switch = FlagSwitch(
             flag_sources(settings.home, run.run_id, conninfo(database_url)),
             lambda: monotonic_ms() / 1000,
@@ -123,7 +134,7 @@ async def sat_down(
         async with store.lease(run.run_id):
             with switch:
                 async with opened_desk(
-                    database_url, store, run, market, model, clock, calendar, switch
+                    database_url, store, run, market, model, clock, calendar, switch, policy
                 ) as desk:
                     pipeline = Pipeline(desk)
                     await _refuse_going_back(pipeline)
@@ -135,6 +146,8 @@ async def sat_down(
                     await _catch_up(pipeline, calendar, today, trigger)
                     _remember(settings, choice, clock)
                     yield pipeline
+                    if pipeline.seat.level() >= KillLevel.NO_ORDERS:
+                        await carry_out(pipeline, "halted meanwhile")
 
 
 def choice_of(settings: Settings, run: Run) -> tuple[DeskChoice, Clock]:
@@ -243,6 +256,7 @@ async def _desk_run(
     choice: DeskChoice,
     market: MarketPanel,
     today: date,
+    policy: RiskPolicy,
     *,
     create: bool,
 ) -> Run:
@@ -266,7 +280,7 @@ async def _desk_run(
         seed=choice.seed,
         symbols=None,
         nonce=secrets.token_hex(_NONCE_BYTES),
-    ).as_json(market.info, RiskPolicy(), fee_schedule(load_rules().fees))
+    ).as_json(market.info, policy, fee_schedule(load_rules().fees))
     return await store.create_run(
         RunKind.DESK, choice.account_id, config, config_hash(config), SystemClock().now()
     )

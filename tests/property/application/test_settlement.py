@@ -148,6 +148,7 @@ def settle(day: Day, batches: Sequence[Sequence[Report]]) -> tuple[Book, Settlem
             assert result.orders[tag] == order != orders[tag]
         orders = result.orders
         booked |= {fill.key for fill in result.fills}
+        whole.faults.update(result.faults)
         whole.fills += result.fills
         whole.transactions += result.transactions
         whole.changed |= result.changed
@@ -283,21 +284,21 @@ def test_a_refusal_after_acceptance_frees_what_was_frozen():
         ({"side": Side.SELL}, "FILL_MISMATCH"),
     ],
 )
-def test_a_fill_that_contradicts_its_order_halts(change, code):
+def test_a_fill_that_contradicts_its_order_is_set_aside(change, code):
     day = bought_day()
     (order,) = day.orders
-    with pytest.raises(CorruptState) as caught:
-        settle(day, [[replace(trade(order, 1, 100, units(10)), **change)]])
-    assert caught.value.code == code
+    book, result = settle(day, [[replace(trade(order, 1, 100, units(10)), **change)]])
+    assert [fault.code for fault in result.faults.values()] == [code]
+    assert (result.fills, result.changed, book.balances) == ([], {}, day.book.balances)
 
 
-def test_a_fill_of_a_refused_order_halts():
+def test_a_fill_of_a_refused_order_is_set_aside():
     day = bought_day()
     (order,) = day.orders
     reports = [status(order, OrderStatus.REJECTED), trade(order, 1, 100, units(10))]
-    with pytest.raises(CorruptState) as caught:
-        settle(day, [reports])
-    assert caught.value.code == "ORDER_EDGE"
+    _, result = settle(day, [reports])
+    assert [fault.code for fault in result.faults.values()] == ["ORDER_EDGE"]
+    assert result.fills == []
 
 
 def test_a_worked_example_of_two_fills():

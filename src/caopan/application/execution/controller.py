@@ -24,22 +24,26 @@ from caopan.application.judging import surroundings
 from caopan.application.ports.broker import Report
 from caopan.application.ports.store import UnitOfWork
 from caopan.application.seat import Seat
-from caopan.domain.accounting.bookings import release
+from caopan.domain.accounting.bookings import release, repaid
 from caopan.domain.accounting.journal import Transaction
 from caopan.domain.decision.cycle import Cycle, closed
 from caopan.domain.decision.shapes import CycleStage, Decision
 from caopan.domain.market.phases import OrderKind, Permit
 from caopan.domain.market.reference import Exchange
-from caopan.domain.orders.order import Order, OrderStatus, moved
+from caopan.domain.orders.order import Order, OrderStatus, Side, moved
 from caopan.domain.risk.clearance import Clearance
 from caopan.domain.risk.gate import clear
+from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import shanghai
+from caopan.kernel.errors import CorruptState
 from caopan.kernel.ids import derived_uuid
 
 CANCEL_WAIT = timedelta(seconds=3)
 """How long a change of an order waits for its cancel to be confirmed before it gives up."""
 _POLL = timedelta(milliseconds=200)
 _SECOND = timedelta(seconds=1)
+_MOST_DOUBLINGS = 6
+_LONGEST_REASON = 500
 
 CANCELABLE = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED})
 _LOST = frozenset({OrderStatus.SENDING, OrderStatus.UNKNOWN})
@@ -52,7 +56,8 @@ class Controller:
         """Work at `seat`."""
         self.seat = seat
         self._requests: deque[datetime] = deque()
-        self._cancels_asked: dict[UUID, datetime] = {}
+        self._cancels_asked: dict[UUID, tuple[datetime, int]] = {}
+        """When the cancel of an order was last asked for, and how often."""
 
     # --- sending ------------------------------------------------------------------------------
 
@@ -169,15 +174,23 @@ class Controller:
         now = desk.clock.now()
         self._just_sent(now)
         self._requests.append(now)
-        self._cancels_asked[order.order_id] = now
+        times = self._cancels_asked.get(order.order_id, (now, 0))[1]
+        self._cancels_asked[order.order_id] = (now, times + 1)
+        self.seat.account.cancels_asked += 1
         answered = await hand.cancel(order, desk.broker, desk.clock.now())
         return await self.record(order, answered, cycle)
 
     def _cancel_may_be_lost(self, order: Order) -> bool:
-        """Tell whether a cancel has had its time, so that asking again is no mere repetition."""
-        desk = self.seat.desk
-        asked = self._cancels_asked.get(order.order_id)
-        return asked is None or desk.clock.now() >= asked + desk.broker.capabilities.settle_window
+        """Tell whether a cancel has had its time, so that asking again is no mere repetition.
+
+        The time doubles with every request: a venue that never answers is not flooded.
+        """
+        desk, asked = self.seat.desk, self._cancels_asked.get(order.order_id)
+        if asked is None:
+            return True
+        last, times = asked
+        patience = desk.broker.capabilities.settle_window * 2 ** min(times - 1, _MOST_DOUBLINGS)
+        return desk.clock.now() >= last + patience
 
     async def cancel_confirmed(self, order: Order) -> Order:
         """Cancel and wait, for a bounded time, until the venue has said how the order ended."""
@@ -200,6 +213,20 @@ class Controller:
             await self.cancel(order)
         await self.settle()
         return list(self.seat.account.working.values())
+
+    async def cancel_halted(self) -> None:
+        """At a halt, ask for the cancel of whatever is open, again and again until it is over.
+
+        What flattens the account stays: sales of an operator's decision at level 3.
+        """
+        level = self.seat.level()
+        if level < KillLevel.NO_ORDERS:
+            return
+        for order in list(self.seat.account.working.values()):
+            leaves = order.side is Side.SELL and order.decision_id in self.seat.operated
+            if (level is KillLevel.FLATTEN and leaves) or not self._cancel_may_be_lost(order):
+                continue
+            await self.cancel(order)
 
     async def cancel_overdue(self) -> None:
         """Cancel what has rested longer than the desk lets it, where it can be cancelled now."""
@@ -229,15 +256,14 @@ class Controller:
     async def settle(self) -> None:
         """Collect what the venue says of working orders and book it, once."""
         account, desk = self.seat.account, self.seat.desk
+        await self.resolve_lost()
         for order in list(account.working.values()):
-            if order.status in _LOST:
-                answered = await hand.resolve(order, desk.broker, desk.clock.now())
-                await self.record(order, answered, None)
-            elif order.status is OrderStatus.PENDING_CANCEL and self._cancel_may_be_lost(order):
+            if order.status is OrderStatus.PENDING_CANCEL and self._cancel_may_be_lost(order):
                 await self._ask_cancel(order, None)
+        await self.cancel_halted()
         open_ids = account.working.keys()
         self._cancels_asked = {
-            key: at for key, at in self._cancels_asked.items() if key in open_ids
+            key: asked for key, asked in self._cancels_asked.items() if key in open_ids
         }
         followed = {
             order.client_order_id: order
@@ -254,9 +280,20 @@ class Controller:
             )
             if result.changed:
                 await self._record_settlement(followed, result)
+            if result.faults:
+                await self._halt_for(result.faults)
+        await self._repay()
         await self._send_waiting_orders()
         await self.cancel_overdue()
         await self.close_finished()
+
+    async def resolve_lost(self) -> None:
+        """Ask the venue about every order whose answer was lost."""
+        desk = self.seat.desk
+        for order in list(self.seat.account.working.values()):
+            if order.status in _LOST:
+                answered = await hand.resolve(order, desk.broker, desk.clock.now())
+                await self.record(order, answered, None)
 
     async def _reports(self, followed: Mapping[str, Order]) -> Sequence[Report]:
         broker = self.seat.desk.broker
@@ -286,6 +323,35 @@ class Controller:
                     await self._close(uow, cycle)
             await uow.commit()
         self.seat.account.apply(result.transactions, orders, result.fills)
+
+    async def _halt_for(self, faults: Mapping[str, CorruptState]) -> None:
+        """Stop the account: the venue says of an order what cannot be."""
+        now = self.seat.desk.clock.now()
+        what = "; ".join(f"{tag}: {fault}" for tag, fault in sorted(faults.items()))
+        async with self.seat.begin() as uow:
+            present = await uow.controls.get()
+            if present.level < KillLevel.NO_ORDERS:
+                present = replace(
+                    present,
+                    level=KillLevel.NO_ORDERS,
+                    reason=what[:_LONGEST_REASON],
+                    by="settlement",
+                    at=now,
+                    version=present.version + 1,
+                )
+                await uow.controls.put(present)
+                await uow.ledger.append([records.controlled(present)])
+                await uow.commit()
+        self.seat.control = present
+        await self.cancel_halted()
+
+    async def _repay(self) -> None:
+        """Settle what fills took beyond the cash we knew of, once there is some."""
+        account, now = self.seat.account, self.seat.desk.clock.now()
+        key = derived_uuid(now, self.seat.desk.run.config_hash, "owed", account.book.cash_owed)
+        found = repaid(key, account.book, now)
+        if found is not None:
+            await self.seat.record([records.settled_debt(found)], transactions=[found])
 
     async def _send_waiting_orders(self) -> None:
         waiting = {

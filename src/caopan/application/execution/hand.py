@@ -16,6 +16,7 @@ from caopan.application.ports.kill_switch import KillSwitch
 from caopan.domain.orders.order import Order, OrderStatus, Side, moved
 from caopan.domain.risk.clearance import Clearance, verify
 from caopan.domain.risk.kill_switch import KillLevel
+from caopan.kernel.clock import shanghai
 from caopan.kernel.errors import Denied, OutcomeUnknown, Unavailable
 
 WORKED = frozenset({OrderStatus.ACCEPTED, OrderStatus.PARTIALLY_FILLED, OrderStatus.PENDING_CANCEL})
@@ -70,7 +71,8 @@ async def resolve(order: Order, broker: Broker, now: datetime) -> Order:
     """Settle an order whose answer was lost, by the venue's evidence alone.
 
     An order that the venue does not know once its settle window has passed was never taken: it
-    becomes `not_sent`, and a fresh decision may ask for it again. Until then it stays `unknown`.
+    becomes `not_sent`, and a fresh decision may ask for it again. Until then it stays `unknown`,
+    and so it does after its day at a venue that forgets: absence proves nothing there.
     """
     try:
         report = await broker.find(order.client_order_id)
@@ -78,8 +80,9 @@ async def resolve(order: Order, broker: Broker, now: datetime) -> Order:
         return _still_unknown(order, now)
     if report is not None:
         return acknowledged(order, report)
-    sent = order.submitted_at or order.created_at
-    if now < sent + broker.capabilities.settle_window:
+    sent, can = order.submitted_at or order.created_at, broker.capabilities
+    another_day = shanghai(now).date() > order.trading_day
+    if now < sent + can.settle_window or (another_day and not can.remembers_days):
         return _still_unknown(order, now)
     return moved(order, OrderStatus.NOT_SENT, now, reject_code="BROKER_NEVER_SEEN")
 

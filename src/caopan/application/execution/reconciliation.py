@@ -42,6 +42,13 @@ _NOT_OPEN = frozenset(
 )
 
 
+_NEED_NOT_BE_THERE = _NEVER_TAKEN | {
+    OrderStatus.CREATED,
+    OrderStatus.SENDING,
+    OrderStatus.UNKNOWN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """The venue's side of one day."""
@@ -101,6 +108,7 @@ class Reconciler:
         # Of several at one instant none is the last: one that differed is enough.
         again = any(not one.passed for one in past if one.at == past[-1].at)
         await self._record(result, again=again)
+        await self._controller.cancel_halted()
         return result
 
     async def _compared(self, day: date) -> list[Difference]:
@@ -109,7 +117,8 @@ class Reconciler:
         for _ in range(_LOOKS):
             theirs = await self._ask(day)
             async with self._seat.begin() as uow:
-                orders = await uow.orders.of_day(day)
+                orders = list(await uow.orders.of_day(day))
+                orders += [o for o in await uow.orders.not_terminal() if o.trading_day < day]
                 fills = [
                     fill
                     for decision_id in sorted({order.decision_id for order in orders})
@@ -177,6 +186,11 @@ class Reconciler:
             stage=CycleStage.ORDERED,
             origin=Origin.FOREIGN,
         )
+        if not found.price:
+            # A market order can cost as much as the day's limit.
+            reference = desk.market.references(day, now).get(found.symbol)
+            limit = None if reference is None else reference.limit_up or reference.pre_close
+            found = replace(found, price=limit or 0)
         order = foreign.order_of(
             found,
             decision_id=decision_id,
@@ -232,7 +246,8 @@ def _key(order: Order) -> str:
 
 def _cash(book: Book, theirs: VenueAccount) -> Iterator[Difference]:
     """Compare the sum: counters reserve by other rules than we do."""
-    ours, total = book.cash_free + book.cash_frozen, theirs.cash_free + theirs.cash_frozen
+    ours = book.cash_free + book.cash_frozen - book.cash_owed
+    total = theirs.cash_free + theirs.cash_frozen
     if ours != total:
         yield _difference("cash", "CNY", yuan(ours), yuan(total))
 
@@ -248,7 +263,7 @@ def _positions(book: Book, theirs: VenueAccount) -> Iterator[Difference]:
 
 
 def _orders(ours: Mapping[str, Order], theirs: Sequence[VenueOrder]) -> Iterator[Difference]:
-    """Compare what each side says of the orders of the day."""
+    """Compare what each side says of the orders of the day, and of older ones still open here."""
     seen: set[str] = set()
     for found in theirs:
         order = ours.get(found.client_order_id) or ours.get(foreign_order_id(found.broker_order_id))
@@ -259,34 +274,36 @@ def _orders(ours: Mapping[str, Order], theirs: Sequence[VenueOrder]) -> Iterator
         if order.client_order_id in seen:
             yield _difference("order", order.client_order_id, "1 order", "2 orders")
         seen.add(order.client_order_id)
-        taken = found.status is not OrderStatus.REJECTED
-        if order.status in _NEVER_TAKEN and taken:
-            yield _difference("order", order.client_order_id, order.status.value, _told(found))
-        elif order.filled_qty != found.filled_qty or (
-            # What has ended here holds no reservation any more.
-            order.is_terminal and taken and found.status not in _NOT_OPEN
-        ):
-            yield _difference(
-                "order",
-                order.client_order_id,
-                f"{order.status.value}, {order.filled_qty} filled",
-                _told(found),
-            )
+        yield from _order(order, found)
     for tag, order in sorted(ours.items()):
-        if (
-            tag in seen
-            or order.status in _NEVER_TAKEN
-            or order.status
-            in (
-                OrderStatus.CREATED,
-                OrderStatus.SENDING,
-                OrderStatus.UNKNOWN,
+        # What has not left, or nobody knows of yet, need not be there.
+        left = order.submitted_at is not None and order.status not in _NEED_NOT_BE_THERE
+        if left and tag not in seen:
+            yield _difference(
+                "order", tag, f"{order.status.value}, {order.filled_qty} filled", None
             )
-        ):
-            continue
-        if order.submitted_at is None:
-            continue  # ended before it was sent
-        yield _difference("order", tag, f"{order.status.value}, {order.filled_qty} filled", None)
+
+
+def _order(order: Order, found: VenueOrder) -> Iterator[Difference]:
+    """Compare one order that both sides know."""
+    tag = order.client_order_id
+    mine = _terms(order.symbol, order.side, order.qty, order.price)
+    if mine != _terms(found.symbol, found.side, found.qty, found.price or order.price):
+        yours = _terms(found.symbol, found.side, found.qty, found.price)
+        yield _difference("order_terms", tag, mine, yours)
+    if found.status is OrderStatus.REJECTED:
+        agrees = order.status in _NEVER_TAKEN or order.filled_qty == found.filled_qty
+    elif order.status in _NEVER_TAKEN:
+        agrees = False
+    else:
+        # What has ended here holds no reservation any more.
+        over = order.is_terminal and found.status not in _NOT_OPEN
+        agrees = order.filled_qty == found.filled_qty and not over
+    if not agrees:
+        told = order.status.value
+        if order.status not in _NEVER_TAKEN:
+            told += f", {order.filled_qty} filled"
+        yield _difference("order", tag, told, _told(found))
 
 
 def _fills(ours: Iterable[Fill], theirs: Iterable[FillReport]) -> Iterator[Difference]:
@@ -296,6 +313,10 @@ def _fills(ours: Iterable[Fill], theirs: Iterable[FillReport]) -> Iterator[Diffe
     for key in sorted(mine.keys() | yours.keys()):
         if mine.get(key) != yours.get(key):
             yield _difference("fill", key[0], _fill(mine.get(key)), _fill(yours.get(key)))
+
+
+def _terms(symbol: str, side: Side, qty: int, price: int) -> str:
+    return f"{side.value} {qty} {symbol} at {yuan(price)}"
 
 
 def _fill(one: tuple[str, int, int] | None) -> str | None:

@@ -41,6 +41,8 @@ class Settlement:
     transactions: list[Transaction] = field(default_factory=list[Transaction])
     changed: dict[str, Order] = field(default_factory=dict[str, Order])
     """Orders whose state differs from before."""
+    faults: dict[str, CorruptState] = field(default_factory=dict[str, CorruptState])
+    """Orders that were set aside, and why."""
 
 
 def settle_reports(
@@ -54,40 +56,58 @@ def settle_reports(
     """Return what `reports` mean for the `working` orders; `book` is left as it was.
 
     `booked` holds the keys of fills that are already in the books. Reports on orders that are not
-    ours to work are left out.
-
-    Raises:
-        CorruptState: FILL_MISMATCH, ORDER_EDGE, ORDER_OVERFILL or SHARES_MISSING for a report that
-            contradicts our orders or books.
+    ours to work are left out. An order of which a
+    report contradicts our orders or books is set aside as it was (`faults`): one bad report keeps
+    no other order's fills from the books.
     """
     outcome = Settlement(dict(working))
     ledger = book.copy()
     seen = set(booked)
     for report in reports:
         order = outcome.orders.get(report.client_order_id)
-        if order is None:
+        if order is None or order.client_order_id in outcome.faults:
             continue
-        if isinstance(report, FillReport):
-            key = (report.trading_day, report.broker_fill_id, report.side)
-            if key in seen:
-                continue
-            seen.add(key)
-            after = _book(outcome, ledger, order, report, fees)
-        elif report.status in _ENDINGS and not order.is_terminal:
-            after = moved(
-                order,
-                report.status,
-                report.at,
-                broker_order_id=report.broker_order_id,
-                reject_code=report.reason,
-            )
-        else:
+        try:
+            after = _after(outcome, ledger, order, report, seen, fees)
+        except CorruptState as fault:
+            outcome.faults[order.client_order_id] = fault
+            continue
+        if after is None:
             continue
         outcome.orders[report.client_order_id] = after
         outcome.changed[report.client_order_id] = after
         if after.is_terminal:
             _release(outcome, ledger, after)
     return outcome
+
+
+def _after(
+    outcome: Settlement,
+    ledger: Book,
+    order: Order,
+    report: Report,
+    seen: set[FillKey],
+    fees: FeeSchedule,
+) -> Order | None:
+    """Return `order` after one report, None where it says nothing new."""
+    if isinstance(report, FillReport):
+        key = (report.trading_day, report.broker_fill_id, report.side)
+        if key in seen:
+            return None
+        after = _book(outcome, ledger, order, report, fees)
+        seen.add(key)
+        return after
+    if report.status not in _ENDINGS or order.is_terminal:
+        return None
+    # What is refused after a part has traded has ended like a cancelled rest.
+    refused_rest = report.status is OrderStatus.REJECTED and order.filled_qty > 0
+    return moved(
+        order,
+        OrderStatus.CANCELED if refused_rest else report.status,
+        report.at,
+        broker_order_id=report.broker_order_id,
+        reject_code=report.reason,
+    )
 
 
 def _book(

@@ -65,6 +65,15 @@ def capital_flow(transaction: Transaction) -> int:
     return -sum(one.amount for one in transaction.postings if one.account == j.CAPITAL)
 
 
+def repaid(txn_id: UUID, book: Book, at: datetime) -> Transaction | None:
+    """Return the booking that settles what is owed from free cash; None if nothing can be."""
+    amount = min(book.cash_owed, book.cash_free)
+    if amount <= 0:
+        return None
+    postings = (Posting(j.CASH_FREE, j.CNY, -amount), Posting(j.OWED, j.CNY, amount))
+    return Transaction(txn_id, Kind.RELEASE, at, postings, memo="owed")
+
+
 def freeze_buy(txn_id: UUID, order: Order, cost_bound: int, at: datetime) -> Transaction:
     """Return the reservation of the most cash a buy can need."""
     return Transaction(
@@ -125,8 +134,10 @@ def book_fill(txn_id: UUID, fill: Fill, order: Order, book: Book) -> Transaction
     """Return the booking of one fill.
 
     A buy pays from what its order froze and, should that be short (a late fill after release),
-    from free cash. A sale gives up the order's frozen lots, oldest first, and should those be
-    short, free lots bought before its day.
+    from free cash; a sale gives up the order's frozen lots, oldest first, and should those be
+    short, free lots bought before its day. A fill has happened, whether we knew of the cash or not
+    (money paid in by hand, reserved elsewhere meanwhile): what is missing is booked as owed, and
+    the comparison with the venue tells.
 
     Raises:
         CorruptState: SHARES_MISSING if the book holds fewer such shares than were sold.
@@ -207,16 +218,28 @@ def _buy_postings(fill: Fill, amount: int, book: Book) -> list[Posting]:
     if from_frozen:
         postings.append(Posting(frozen_account, j.CNY, -from_frozen))
     if due > from_frozen:
-        postings.append(Posting(j.CASH_FREE, j.CNY, from_frozen - due))
+        postings.extend(_paid(due - from_frozen, book))
+    return postings
+
+
+def _paid(due: int, book: Book) -> list[Posting]:
+    """Take `due` units from free cash, and what is not there from what is owed."""
+    there = min(due, book.cash_free)
+    postings = [Posting(j.CASH_FREE, j.CNY, -there)] if there else []
+    if due > there:
+        postings.append(Posting(j.OWED, j.CNY, there - due))
     return postings
 
 
 def _sell_postings(fill: Fill, amount: int, order: Order, book: Book) -> list[Posting]:
     lots = {lot.bought_on: lot for lot in book.lots(fill.symbol)}
-    postings = [
-        Posting(j.CASH_FREE, j.CNY, amount - fill.fees),
-        Posting(j.OUTSIDE, fill.symbol, fill.qty),
-    ]
+    received = amount - fill.fees
+    postings = [Posting(j.OUTSIDE, fill.symbol, fill.qty)]
+    if received >= 0:
+        postings.append(Posting(j.CASH_FREE, j.CNY, received))
+    else:
+        # A small sale can cost more than it brings in.
+        postings.extend(_paid(-received, book))
     wanted, cost_gone = fill.qty, 0
     gone: dict[date, int] = {}
     for account, bought_on, there in _sale_sources(fill, order, book, lots.values()):

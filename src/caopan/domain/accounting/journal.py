@@ -12,6 +12,7 @@ Accounts (path, asset):
     shares.unlisted/<listed on>/<bought on>  symbol  due since an ex-date, sellable once listed
     inventory/<symbol>/<bought on>  CNY   what the lot cost, without fees
     receivable/<symbol>/<pay date>  CNY   dividends that are due and not yet paid
+    owed                         CNY   below 0: what fills took that our books did not have
     capital, income.*, expense.*  CNY   where money came from and went
     outside                      symbol  the rest of the world's shares
 """
@@ -35,6 +36,7 @@ SHARES_UNLISTED = "shares.unlisted"
 INVENTORY = "inventory"
 RECEIVABLE = "receivable"
 CAPITAL = "capital"
+OWED = "owed"
 OUTSIDE = "outside"
 REALISED = "income.realised"
 DIVIDEND = "income.dividend"
@@ -170,6 +172,11 @@ class Book:
     def cash_free(self) -> int:
         """Return money that may be spent, in units."""
         return self._balances.get((CASH_FREE, CNY), 0)
+
+    @property
+    def cash_owed(self) -> int:
+        """Return what fills took beyond the cash we knew of, units, never below 0."""
+        return -self._balances.get((OWED, CNY), 0)
 
     @property
     def cash_frozen(self) -> int:

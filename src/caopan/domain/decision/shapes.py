@@ -64,6 +64,8 @@ class Action:
     intent: Intent | None = None
     depends_on: int | None = None
     target_order_id: str | None = None
+    seen_filled: int = 0
+    """What of the target had filled when a person asked for its change, shares."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,8 @@ EDGES: Mapping[OrderStatus, frozenset[OrderStatus]] = {
             _S.PARTIALLY_FILLED,
             _S.ACCEPTED,
             _S.EXPIRED,
+            # Refused by the exchange while its cancel was on the way (废单).
+            _S.REJECTED,
         }
     ),
     _S.FILLED: frozenset(),

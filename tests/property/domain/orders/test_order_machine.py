@@ -29,7 +29,7 @@ ALLOWED = {
     "unknown": "accepted rejected not_sent partially_filled filled canceled expired",
     "accepted": "partially_filled filled pending_cancel canceled expired rejected",
     "partially_filled": "partially_filled filled pending_cancel canceled expired",
-    "pending_cancel": "pending_cancel canceled filled partially_filled accepted expired",
+    "pending_cancel": "pending_cancel canceled filled partially_filled accepted expired rejected",
     "filled": "",
     "rejected": "",
     "canceled": "canceled filled",
