@@ -23,7 +23,7 @@ from psycopg import sql
 import caopan
 from caopan.adapters.clock.system import monotonic_ms
 from caopan.adapters.embedded.services import Services, services
-from caopan.adapters.kill_switch.flag_file import flag_path, remove_flag
+from caopan.adapters.kill_switch.flag_file import flag_path, remove_flag, trace_flag
 from caopan.adapters.kill_switch.switch import FlagSwitch, flag_sources
 from caopan.adapters.postgres import schema
 from caopan.adapters.postgres.connection import conninfo
@@ -122,14 +122,14 @@ def _rounds_by_file(
 ) -> dict[str, Any]:
     elapsed: list[float] = []
     for number in range(rounds):
-        remove_flag(flag_path(home))
+        _lift(home)
         _until(switch, at_most=KillLevel.OFF)
         # The command falls on every part of the time between two looks.
         began = command(number % 10 / 100)
         _until(switch, at_least=KillLevel.NO_ORDERS)
         _PAUSE.wait(_SETTLE_S)
         elapsed.append(max(0.0, wire.last_ms - began))
-    remove_flag(flag_path(home))
+    _lift(home)
     return _figures(elapsed, wire)
 
 
@@ -198,7 +198,7 @@ def _blocked(home: Path, run_id: int, command: Callable[[float], float]) -> dict
         order.start()
         freed, queued = asyncio.run(trade(switch))
         order.join()
-    remove_flag(flag_path(home))
+    _lift(home)
     after = sum(moment >= freed for moment in sent_at)
     return {"blocked_s": BLOCKED_S, "orders_queued": queued, "orders_after_the_block": after}
 
@@ -206,6 +206,10 @@ def _blocked(home: Path, run_id: int, command: Callable[[float], float]) -> dict
 async def _send_one(switch: FlagSwitch, sent_at: list[float]) -> None:
     if switch.level() < KillLevel.NO_ORDERS:
         sent_at.append(monotonic_ms())
+
+
+def _lift(home: Path) -> None:
+    remove_flag(flag_path(home), trace_flag(flag_path(home)))
 
 
 def _by_command(settings: Settings, run_id: int) -> dict[str, Any]:
@@ -221,7 +225,7 @@ def _by_command(settings: Settings, run_id: int) -> dict[str, Any]:
                 words, env=environment, stdout=subprocess.DEVNULL, check=True
             )
             elapsed.append(max(0.0, wire.last_ms - began))
-            remove_flag(flag_path(settings.home))
+            _lift(settings.home)
             _until(switch, at_most=KillLevel.OFF)
         return _figures(elapsed, wire)
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import psycopg
+import pytest
 from psycopg import sql
 
 from caopan.adapters.kill_switch.flag_file import flag_path, read_flag
 from caopan.adapters.kill_switch.flag_rows import FlagRows
 from caopan.adapters.postgres.connection import conninfo
 from caopan.adapters.postgres.store import PostgresStore
+from caopan.bootstrap import control
+from caopan.bootstrap.halt_file import Operation, write_halt_file
 from caopan.domain.ledger.chain import Stage
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.testing.store_samples import sample_order, sample_reconciliation
@@ -135,6 +138,41 @@ def test_one_account_does_not_lift_the_halt_of_all(caopan, desk):
     code, told = caopan("resume", "--reason", "over", "--run", str(desk.run_id))
     assert (code, told["level"]) == (0, 2)
     assert in_database(desk) is KillLevel.NO_ORDERS
+
+
+def file_and_rows(settings, asked):
+    file = write_halt_file(settings, asked)
+    assert file.problem is None
+    assert control.halt(settings, asked, file.at).problem is None
+
+
+def rows_alone(settings, asked):
+    assert control.halt(settings, asked, datetime.now(UTC)).problem is None
+
+
+def file_alone(settings, asked):
+    assert write_halt_file(settings, asked).problem is None
+
+
+@pytest.mark.parametrize("press", [file_and_rows, rows_alone, file_alone])
+@pytest.mark.parametrize("one", [True, False])
+def test_a_halt_given_while_a_resume_compares_the_books_stands(
+    caopan, desk, monkeypatch, press, one
+):
+    run = desk.run_id if one else None
+    scope = ["--run", str(run)] if one else []
+    caopan("halt", *scope)
+
+    async def slow(_url, settings, _run):
+        stop = Operation("stop now", "someone else", run, KillLevel.FLATTEN)
+        await asyncio.to_thread(press, settings, stop)
+        return replace(sample_reconciliation(3), at=datetime.now(UTC), passed=True)
+
+    monkeypatch.setattr(control, "reconcile", slow)
+    code, told = caopan("resume", *scope, "--reason", "over")
+    assert (code, told["error"]["code"]) == (1, "HALTED_MEANWHILE")
+    in_file = read_flag(flag_path(desk.home, run)).level
+    assert max(in_file, in_database(desk)) is KillLevel.FLATTEN
 
 
 def test_a_resume_without_a_reason_or_a_database_changes_nothing(caopan, desk):

@@ -2,14 +2,17 @@
 
 Owns the file's form ({"level", "reason", "by", "at"}) and its durable writing. A file that cannot
 be understood counts as NO_ORDERS, so that `touch halt` works; no file means OFF. Must never lower a
-level: only `remove_flag` does, after a resume was permitted.
+level: only `remove_flag` does, after a resume was permitted and of nothing but what was seen then.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +20,13 @@ from typing import Any, Final, cast
 
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import iso
-from caopan.kernel.errors import Unavailable
+from caopan.kernel.errors import Conflict, Unavailable
 
 _MOST_BYTES: Final = 65_536
 _NAME: Final = "halt"
+_LOCK_TRIES: Final = 200
+"""How often, 5 ms apart, the lock is tried. Then a halt does without it: it is never kept out."""
+_LOCK_POLL_S: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,15 @@ class Flag:
     at: datetime | None = None
     malformed: str = ""
     """Why the file could not be understood; empty if it could."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What tells one writing of a flag's file from another, even of the same words."""
+
+    inode: int
+    touched_ns: int
+    body: bytes
 
 
 def flag_path(home: Path, run_id: int | None = None) -> Path:
@@ -69,25 +84,85 @@ def write_flag(path: Path, flag: Flag) -> Flag:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        present = read_flag(path)
-        if present.level > flag.level:
-            return present
-        _replace(path, flag)
+        with _alone(path.parent):
+            present = read_flag(path)
+            if present.level > flag.level:
+                return present
+            _replace(path, flag)
     except OSError as error:
         raise _unwritable(path, error) from error
     return flag
 
 
-def remove_flag(path: Path) -> None:
-    """Remove the flag durably; a flag that is not there is removed already.
+def trace_flag(path: Path) -> Trace | None:
+    """Return what lies at `path` now, for `remove_flag`; None without a file.
 
-    Raises Unavailable HALT_FILE.
+    Raises Unavailable HALT_FILE if it cannot be read as a file.
     """
     try:
-        path.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            return Trace(status.st_ino, status.st_mtime_ns, file.read(_MOST_BYTES + 1))
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def remove_flag(path: Path, seen: Trace | None) -> None:
+    """Remove the flag durably if it is still the one that was `seen`.
+
+    Raises:
+        Conflict: HALTED_MEANWHILE if it was written since; it stays.
+        Unavailable: HALT_FILE if it cannot be removed, or is being written.
+    """
+    try:
+        with _alone(path.parent) as alone:
+            if not alone:
+                raise _unwritable(path, TimeoutError("another process is writing it"))
+            if trace_flag(path) != seen:
+                raise halted_meanwhile(f"{path} was written")
+            path.unlink(missing_ok=True)
+            _sync_folder(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def halted_meanwhile(what: str) -> Conflict:
+    """Return the refusal to lift a halt that nobody saw when the resume was decided."""
+    return Conflict(
+        "HALTED_MEANWHILE",
+        f"{what} while trading was being resumed; what stands, stays",
+        remedy="ask who halted and why, then resume again",
+    )
+
+
+@contextmanager
+def _alone(folder: Path) -> Generator[bool]:
+    """Keep other writers of flags in `folder` out; False if one would not finish in time.
+
+    The folder itself is locked: it is there already and needs no right to write.
+    """
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        yield _locked(opened)
+    finally:
+        os.close(opened)
+
+
+def _locked(opened: int) -> bool:
+    pause = threading.Event()
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pause.wait(_LOCK_POLL_S)
+        except OSError:
+            # A file system without locks of folders: better a narrow gap than no way to halt.
+            return True
+        else:
+            return True
+    return False
 
 
 def _parsed(told: object, touched: datetime) -> Flag:

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from caopan.adapters.kill_switch.flag_file import Flag, flag_path, remove_flag, write_flag
+from caopan.adapters.kill_switch.flag_file import (
+    Flag,
+    flag_path,
+    remove_flag,
+    trace_flag,
+    write_flag,
+)
 from caopan.adapters.kill_switch.switch import FlagSwitch, Source, flag_sources
 from caopan.domain.risk.kill_switch import KillLevel
 
@@ -127,6 +133,6 @@ def test_threads_see_the_files_come_and_go(tmp_path: Path, clock):
         assert after_two_looks() is OPENINGS
         write_flag(flag_path(tmp_path), Flag(FLATTEN, "a", "b"))
         assert after_two_looks() is FLATTEN
-        remove_flag(flag_path(tmp_path))
+        remove_flag(flag_path(tmp_path), trace_flag(flag_path(tmp_path)))
         assert after_two_looks() is OPENINGS
     assert switch.level() is ORDERS
