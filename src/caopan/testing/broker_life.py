@@ -45,7 +45,6 @@ from caopan.domain.risk import gate
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.venue import Licence, Venue
-from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import Clock, at_shanghai
 from caopan.kernel.errors import CaopanError
 from caopan.kernel.money import units
@@ -272,7 +271,6 @@ def desk_of(run: Run, store: Store, broker: Broker, clock: Clock, switch: KillSw
         policy=RiskPolicy(),
         fees=fee_schedule(rules.fees),
         model_deadline_ms=1_000,
-        licence=Licence(Venue.SANDBOX),
         licence=Licence(Venue.SANDBOX),
         monotonic_ms=lambda: clocks.perf_counter() * 1000,
     )
