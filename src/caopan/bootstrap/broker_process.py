@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import stat
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ from caopan.kernel.errors import ConfigInvalid
 from caopan.settings import Secret, Settings
 
 _TOKEN_BYTES = 32
+_TOKEN_LEAST = 16
+"""Characters; what is shorter could be guessed."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -135,19 +138,29 @@ def token_of(path: Path) -> Secret:
     """Return the token in `path`, made at random and readable by its owner only if it is missing.
 
     Raises:
-        ConfigInvalid: TOKEN_FILE if the file is empty or cannot be read or written.
+        ConfigInvalid: TOKEN_FILE if the file is anybody else's to read, holds less than 16
+            characters, or cannot be read or written.
     """
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=False)
             path.write_text(secrets.token_urlsafe(_TOKEN_BYTES), encoding="ascii")
+        mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigInvalid("TOKEN_FILE", f"the token file {path}: {error}") from error
-    if not text:
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ConfigInvalid(
-            "TOKEN_FILE", f"the token file {path} is empty", remedy="remove it to have one made"
+            "TOKEN_FILE",
+            f"the token file {path} has the mode {mode:o}: others than its owner may use it",
+            remedy=f"chmod 600 {path}, or remove it to have a new one made",
+        )
+    if len(text) < _TOKEN_LEAST:
+        raise ConfigInvalid(
+            "TOKEN_FILE",
+            f"the token in {path} has {len(text)} characters, fewer than {_TOKEN_LEAST}",
+            remedy="remove the file to have one made",
         )
     return Secret(text)
 

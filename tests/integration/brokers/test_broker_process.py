@@ -139,6 +139,28 @@ def test_a_token_is_made_once_and_is_its_owners_alone(tmp_path):
     assert token == token_of(path)
     assert len(token.get_secret_value()) > 30
     assert path.stat().st_mode & 0o077 == 0
-    path.write_text(" ")
-    with pytest.raises(ConfigInvalid, match="TOKEN_FILE"):
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "why"),
+    [
+        (" ", 0o600, "0 characters"),
+        ("123456789012345\n", 0o600, "15 characters"),
+        ("1234567890123456", 0o604, "mode 604"),
+        ("1234567890123456", 0o640, "mode 640"),
+    ],
+)
+def test_a_token_that_others_may_know_is_refused(tmp_path, text, mode, why):
+    path = tmp_path / "token"
+    path.write_text(text)
+    path.chmod(mode)
+    with pytest.raises(ConfigInvalid, match=why) as caught:
         token_of(path)
+    assert caught.value.code == "TOKEN_FILE"
+
+
+def test_the_shortest_token_that_is_one(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("1234567890123456\n")
+    path.chmod(0o600)
+    assert token_of(path).get_secret_value() == "1234567890123456"

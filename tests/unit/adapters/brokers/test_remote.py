@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from dataclasses import dataclass
+import re
+import socket
+import stat
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -13,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caopan.adapters.brokers.remote.client import RemoteBroker
-from caopan.adapters.brokers.remote.server import BrokerServer
+from caopan.adapters.brokers.remote.server import CONNECTIONS, BrokerServer
 from caopan.adapters.brokers.remote.wire import VERSION, Malformed, framed, plain, read, receive
 from caopan.application.ports.broker import (
     Capabilities,
@@ -127,7 +131,10 @@ async def test_everything_arrives_as_it_was_said():
     answers = (STATUS, STATUS, None, STATUS, [FILL, STATUS], [LISTED], [FILL], ACCOUNT)
     async with line(*answers) as over:
         client = over.client
-        assert (client.name, client.capabilities) == ("venue", ABLE)
+        # What is lost is known to be lost a timeout later: only then the venue's window can end.
+        window = ABLE.settle_window + timedelta(seconds=5)
+        assert client.capabilities == replace(ABLE, settle_window=window)
+        assert client.name == "venue"
         assert await client.submit(order, mint(order, "policy")) == STATUS
         assert await client.cancel(order) == STATUS
         assert await client.find("C1") is None
@@ -297,6 +304,153 @@ def test_a_request_that_is_none_does_nothing_and_the_server_lives_on(data):
             assert await over.client.find("C1") is None
 
     asyncio.run(program())
+
+
+# --- before the token -------------------------------------------------------------------------
+
+
+@dataclass
+class Stranger:
+    """A connection that has not shown the token."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def hung_up(self) -> bytes:
+        """Return what was said before the other side hung up, which it must."""
+        said = b""
+        with contextlib.suppress(ConnectionError):
+            said = await asyncio.wait_for(self.reader.read(), 5)
+        self.writer.close()
+        return said
+
+
+async def stranger(over: Line, said: bytes = b"") -> Stranger:
+    address = over.client._address
+    assert isinstance(address, tuple)
+    came = Stranger(*await asyncio.open_connection(*address))
+    came.writer.write(said)
+    await came.writer.drain()
+    return came
+
+
+def unhandled() -> list[object]:
+    """Collect what the loop would log as never handled; there must be nothing."""
+    found: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    return found
+
+
+async def test_who_shows_nothing_is_hung_up_on_in_time():
+    over = line(ACCOUNT)
+    over.server = BrokerServer(over.venue, TOKEN, patience=timedelta(milliseconds=30))
+    async with over:
+        for said in (b"", b"\0\0", (100).to_bytes(4, "big") + b"{"):
+            assert await (await stranger(over, said)).hung_up() == b""
+        # Who has shown it stays as long as they like.
+        assert await over.client.account() == ACCOUNT
+
+
+async def test_who_says_much_before_the_token_is_hung_up_on_unheard():
+    async with line() as over:
+        assert await (await stranger(over, (4097).to_bytes(4, "big"))).hung_up() == b""
+        long = framed({"version": VERSION, "token": "x" * 4_000})
+        assert b"BROKER_AUTH" in await (await stranger(over, long)).hung_up()
+
+
+async def test_strangers_keep_nobody_out_and_are_few():
+    async with line(ACCOUNT, ACCOUNT) as over:
+        waiting = [await stranger(over) for _ in range(CONNECTIONS + 3)]
+        for gone in waiting[:3]:
+            assert await gone.hung_up() == b""
+        other = RemoteBroker(over.client._address, TOKEN, ReplayClock(NOW))
+        assert await other.account() == ACCOUNT
+        assert await over.client.account() == ACCOUNT
+        await other.close()
+        for kept in waiting[3:]:
+            kept.writer.close()
+
+
+async def test_more_desks_than_are_served_are_told():
+    async with line(ACCOUNT) as over:
+        desks = [
+            RemoteBroker(over.client._address, TOKEN, ReplayClock(NOW)) for _ in range(CONNECTIONS)
+        ]
+        for desk in desks[1:]:
+            await desk.connect()
+        with pytest.raises(Unavailable, match="BROKER_BUSY"):
+            await desks[0].connect()
+        assert await over.client.account() == ACCOUNT
+        for desk in desks:
+            await desk.close()
+
+
+@pytest.mark.parametrize("token", ['"\\ud800"', '"\u00e9"', "null", "[]", '{"a": "\\udfff"}'])
+async def test_a_token_of_any_kind_is_refused_by_name(token):
+    logged = unhandled()
+    async with line() as over:
+        data = f'{{"token":{token},"version":"\\ud800"}}'.encode()
+        came = await stranger(over, len(data).to_bytes(4, "big") + data)
+        assert b"BROKER_AUTH" in await came.hung_up()
+    assert logged == []
+
+
+@pytest.mark.parametrize("number", ['"\\ud800"', "[1]", "1.5"])
+async def test_a_request_with_what_cannot_be_said_again_is_answered(number):
+    logged = unhandled()
+    async with line() as over:
+        came = await stranger(over, framed({"version": VERSION, "token": "a token"}))
+        await receive(came.reader)
+        for text in (
+            f'{{"number":{number},"method":"\\ud800","given":{{}},"now":"{NOW}"}}',
+            f'{{"number":1,"method":"submit","now":"{NOW}","given":{{"order":{{"\\ud800":1}}}}}}',
+        ):
+            came.writer.write(len(text).to_bytes(4, "big") + text.encode())
+            assert (await receive(came.reader))["error"]["code"] == "BROKER_PROTOCOL"
+        came.writer.close()
+    assert logged == []
+
+
+# --- where it listens -------------------------------------------------------------------------
+
+
+async def test_neither_a_file_nor_another_servers_socket_is_taken(tmp_path):
+    kept, link, path = tmp_path / "kept.csv", tmp_path / "link", tmp_path / "s"
+    kept.write_text("data")
+    link.symlink_to(kept)
+    first = BrokerServer(Venue(ACCOUNT), TOKEN)
+    await first.start(path)
+    client = RemoteBroker(path, TOKEN, ReplayClock(NOW))
+    await client.connect()
+    for taken in (kept, link, tmp_path, path, tmp_path / "none" / "s"):
+        with pytest.raises(ConfigInvalid, match=re.escape(str(taken))) as caught:
+            await BrokerServer(Venue(), TOKEN).start(taken)
+        assert caught.value.code == "BROKER_ADDRESS"
+    assert kept.read_text() == "data"
+    assert await client.account() == ACCOUNT
+    await client.close()
+    await first.stop()
+
+
+async def test_a_port_that_is_taken_is_told():
+    async with line() as over:
+        address = over.client._address
+        with pytest.raises(ConfigInvalid, match="BROKER_ADDRESS"):
+            await BrokerServer(Venue(), TOKEN).start(address)
+
+
+async def test_a_socket_that_its_server_left_behind_is_taken(tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    server = BrokerServer(Venue(ACCOUNT), TOKEN)
+    await server.start(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    client = RemoteBroker(path, TOKEN, ReplayClock(NOW))
+    assert await client.account() == ACCOUNT
+    await client.close()
+    await server.stop()
 
 
 @pytest.mark.parametrize(

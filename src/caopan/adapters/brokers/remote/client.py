@@ -12,9 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from caopan.adapters.brokers.remote.server import Address
 from caopan.adapters.brokers.remote.wire import (
@@ -57,6 +58,7 @@ _KINDS: dict[str, type[CaopanError]] = {
 _REPORTS: dict[str, type[Report]] = {
     kind.__name__: kind for kind in (OrderStatusReport, FillReport)
 }
+_TIMEOUT: Final = timedelta(seconds=5)
 _REMEDY = "look whether the broker process runs"
 T = TypeVar("T")
 
@@ -68,13 +70,17 @@ class RemoteBroker:
     capabilities: Capabilities
 
     def __init__(
-        self, address: Address, token: Secret, clock: Clock, timeout: timedelta | None = None
+        self, address: Address, token: Secret, clock: Clock, timeout: timedelta = _TIMEOUT
     ) -> None:
-        """Keep where the broker is; each request waits at most `timeout` (5 s) for its answer."""
+        """Keep where the broker is; each request is answered within `timeout` or given up.
+
+        Opening the line is part of that time. The venue's settle window grows by it: before it is
+        over, nobody here can know that an answer is lost.
+        """
         self._address = address
         self._token = token
         self._clock = clock
-        self._timeout = (timeout or timedelta(seconds=5)).total_seconds()
+        self._timeout = timeout
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._lock = asyncio.Lock()
         self._asked = 0
@@ -86,7 +92,7 @@ class RemoteBroker:
             Unavailable: BROKER_DISCONNECTED if nobody answers or the token is refused.
         """
         async with self._lock:
-            await self._opened()
+            await self._opened(self._deadline())
 
     async def close(self) -> None:
         """Close the line."""
@@ -159,13 +165,14 @@ class RemoteBroker:
     async def _call(self, method: str, given: dict[str, Any], *, changes: bool) -> Any:  # noqa: ANN401 - JSON
         """Send one request and return its result."""
         async with self._lock:
-            reader, writer = await self._opened()
+            deadline = self._deadline()
+            reader, writer = await self._opened(deadline)
             now = self._clock.now().isoformat()
             self._asked += 1
             request = {"number": self._asked, "method": method, "given": given, "now": now}
             try:
                 writer.write(framed(request))
-                async with asyncio.timeout(self._timeout):
+                async with asyncio.timeout_at(deadline):
                     await writer.drain()
                     message = await receive(reader)
                 if message.get("number") != self._asked:
@@ -184,7 +191,10 @@ class RemoteBroker:
             raise _lost(method, Malformed("neither result nor error"), changes=changes)
         return message["result"]
 
-    async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self._timeout.total_seconds()
+
+    async def _opened(self, deadline: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._line is not None:
             reader, writer = self._line
             # Two turns of the loop, so that a hang-up that has arrived is known before anything is
@@ -195,7 +205,7 @@ class RemoteBroker:
                 return self._line
             self._drop()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(deadline):
                 line = await self._dial()
                 self._line = line
                 hello = {"version": VERSION, "token": self._token.get_secret_value()}
@@ -205,7 +215,8 @@ class RemoteBroker:
                     raise Malformed(str(answer["error"]))
                 welcome = as_object(answer.get("result"), "result")
                 self.name = read(str, welcome.get("name"), "name")
-                self.capabilities = read(Capabilities, welcome.get("capabilities"), "capabilities")
+                able = read(Capabilities, welcome.get("capabilities"), "capabilities")
+                self.capabilities = replace(able, settle_window=able.settle_window + self._timeout)
         except (OSError, EOFError, Malformed, TimeoutError) as error:
             self._drop()
             why = f"no line to the broker process: {type(error).__name__}: {error}"

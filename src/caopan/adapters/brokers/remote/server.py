@@ -1,8 +1,9 @@
 """The broker's side of the line: one broker served to the desk that knows the token.
 
 Owns BrokerServer. A request is done once, in the order of arrival, and answered; a request that is
-none does nothing. Must never act before the token was shown, nor on an order without the clearance
-that was sent with it. Tests: tests/unit/adapters/brokers/test_remote.py, tests/contract/broker.
+none does nothing. Must never act before the token was shown, keep much for who has not shown it,
+take a file or another server's socket away, nor act on an order without the clearance that was sent
+with it. Tests: tests/unit/adapters/brokers/test_remote.py, tests/contract/broker.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import stat
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
 from caopan.adapters.brokers.remote.wire import (
@@ -29,11 +31,16 @@ from caopan.adapters.brokers.sandbox.funds import BroughtLot
 from caopan.application.ports.broker import Broker
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.clearance import Clearance, mint
-from caopan.kernel.errors import CaopanError, Denied, OutcomeUnknown
+from caopan.kernel.errors import CaopanError, ConfigInvalid, Denied, OutcomeUnknown, Unavailable
 from caopan.settings import Secret
 
 Address = Path | tuple[str, int]
 """A Unix socket, or a loopback host and port (0: any)."""
+CONNECTIONS: Final = 8
+"""Served at once; as many again may be about to show their token."""
+_HELLO_BYTES: Final = 4 * 1024
+_ANSWERS_WITHIN_S: Final = 1.0
+"""How long a socket found in place may take to show that somebody listens on it."""
 
 
 class Counter(Protocol):
@@ -62,14 +69,21 @@ class BrokerServer:
         *,
         counter: Counter | None = None,
         follow: Callable[[datetime], None] | None = None,
+        patience: timedelta = timedelta(seconds=5),
     ) -> None:
-        """Take the broker and the token; `follow` is told each request's time (simulated runs)."""
+        """Take the broker and the token; `follow` is told each request's time (simulated runs).
+
+        Who has not shown the token within `patience` is hung up on.
+        """
         self._broker = broker
         self._counter = counter
         self._token = token.get_secret_value().encode()
         self._follow = follow
+        self._patience = patience.total_seconds()
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.StreamWriter, asyncio.Task[object] | None] = {}
+        self._strangers: dict[asyncio.StreamWriter, asyncio.Task[object]] = {}
+        """Who has not shown the token yet, longest here first."""
         self._one_at_a_time = asyncio.Lock()
         self._methods: dict[str, Callable[[dict[str, Any]], Awaitable[object]]] = {
             "submit": self._submit,
@@ -82,21 +96,35 @@ class BrokerServer:
         }
         if counter is not None:
             self._methods |= {
-                "deposit": lambda given: counter.deposit(given["key"], read(int, given["cash"])),
-                "withdraw": lambda given: counter.withdraw(given["key"], read(int, given["cash"])),
+                "deposit": lambda given: counter.deposit(
+                    read(str, given["key"]), read(int, given["cash"])
+                ),
+                "withdraw": lambda given: counter.withdraw(
+                    read(str, given["key"]), read(int, given["cash"])
+                ),
                 "bring_in": lambda given: counter.bring_in(
-                    given["key"], [read(BroughtLot, lot) for lot in given["lots"]]
+                    read(str, given["key"]), read(Sequence[BroughtLot], given["lots"])
                 ),
             }
 
     async def start(self, address: Address) -> Address:
-        """Listen, and return where: the port chosen, if 0 was asked for."""
-        if isinstance(address, Path):
-            address.unlink(missing_ok=True)
-            self._server = await asyncio.start_unix_server(self._serve, address)
-            address.chmod(0o600)
-            return address
-        self._server = await asyncio.start_server(self._serve, *address)
+        """Listen, and return where: the port chosen, if 0 was asked for.
+
+        Raises:
+            ConfigInvalid: BROKER_ADDRESS if somebody listens there already, if what stands there is
+                no socket, or if one cannot listen there.
+        """
+        try:
+            if isinstance(address, Path):
+                if _is_socket(address):
+                    await _refuse_answered(address)
+                    address.unlink(missing_ok=True)
+                self._server = await asyncio.start_unix_server(self._serve, address)
+                address.chmod(0o600)
+                return address
+            self._server = await asyncio.start_server(self._serve, *address)
+        except OSError as error:
+            raise _unusable(address, str(error)) from error
         host, port = self._server.sockets[0].getsockname()[:2]
         return host, port
 
@@ -114,26 +142,42 @@ class BrokerServer:
         try:
             # A client that goes away ends its connection, not the server; `stop` ends it too.
             with contextlib.suppress(OSError, EOFError, Malformed, asyncio.CancelledError):
-                if not await self._greeted(reader, writer):
+                if not await self._let_in(reader, writer):
                     return
                 while True:
                     request = await receive(reader)
-                    answer = await self._answer(request)
-                    await _send(writer, {"number": request.get("number"), **answer})
+                    number, answer = request.get("number"), await self._answer(request)
+                    known = number if isinstance(number, int) else None
+                    await _send(writer, {"number": known, **answer})
         finally:
             self._open.pop(writer, None)
             writer.close()
 
+    async def _let_in(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Return whether the token was shown in time. Of too many strangers the oldest goes."""
+        task = asyncio.current_task()
+        assert task is not None, "it is served in a task"
+        while len(self._strangers) >= CONNECTIONS:
+            self._strangers.pop(next(iter(self._strangers))).cancel()
+        self._strangers[writer] = task
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._greeted(reader, writer)
+        finally:
+            self._strangers.pop(writer, None)
+
     async def _greeted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        hello = await receive(reader)
-        token, version = str(hello.get("token", "")).encode(), hello.get("version")
-        fault = None
-        if not hmac.compare_digest(token, self._token):
+        hello = await receive(reader, _HELLO_BYTES)
+        token, version = str(hello.get("token", "")), hello.get("version")
+        fault: CaopanError | None = None
+        if not hmac.compare_digest(token.encode(errors="surrogatepass"), self._token):
             fault = Denied(
                 "BROKER_AUTH", "the token is not this broker's", remedy="read its token file"
             )
         elif version != VERSION:
             fault = Denied("BROKER_PROTOCOL", f"version {version!r} is spoken, not {VERSION}")
+        elif len(self._open) - len(self._strangers) >= CONNECTIONS:
+            fault = Unavailable("BROKER_BUSY", f"{CONNECTIONS} connections are open already")
         if fault is not None:
             await _send(writer, _error(fault))
             return False
@@ -189,6 +233,37 @@ def _clearance(order: Order, sent: dict[str, Any]) -> Clearance:
     if same != (read(UUID, sent["clearance_id"]), sent["order_hash"], ends):
         raise Denied("BROKER_BLOCKED", f"the clearance sent with {order.client_order_id} differs")
     return minted
+
+
+def _is_socket(path: Path) -> bool:
+    """Return whether there is a socket, or nothing; refuse anything else."""
+    try:
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(kind):
+        raise _unusable(path, "what stands there is no socket")
+    return True
+
+
+async def _refuse_answered(path: Path) -> None:
+    try:
+        async with asyncio.timeout(_ANSWERS_WITHIN_S):
+            _, writer = await asyncio.open_unix_connection(path)
+    except ConnectionRefusedError:
+        return  # Its server is gone.
+    except TimeoutError as error:
+        raise _unusable(path, "somebody is listening there, if slowly") from error
+    writer.close()
+    raise _unusable(path, "somebody is listening there")
+
+
+def _unusable(address: Address, why: str) -> ConfigInvalid:
+    return ConfigInvalid(
+        "BROKER_ADDRESS",
+        f"the broker process cannot listen on {address}: {why}",
+        remedy="choose another path or port, or stop what uses it",
+    )
 
 
 def _error(error: CaopanError) -> dict[str, Any]:

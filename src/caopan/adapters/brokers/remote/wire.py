@@ -1,6 +1,6 @@
 """Messages between the desk and the process that holds a broker: frames, and values as JSON.
 
-Owns the frame (four bytes of length, then UTF-8 JSON) and the plain form of the port's shapes. Must
+Owns the frame (four bytes of length, then JSON) and the plain form of the port's shapes. Must
 never trust what it reads: whatever does not fit its shape is a Malformed, named by field. Tests:
 tests/unit/adapters/brokers/test_remote.py.
 """
@@ -29,14 +29,14 @@ class Malformed(Exception):
     """A message that is none; says what is wrong."""
 
 
-async def receive(reader: asyncio.StreamReader) -> dict[str, Any]:
-    """Return the next message.
+async def receive(reader: asyncio.StreamReader, most: int = _MOST) -> dict[str, Any]:
+    """Return the next message, of at most `most` bytes.
 
     Raises Malformed; EOFError or OSError where the line ends first.
     """
     size = int.from_bytes(await reader.readexactly(_LENGTH), "big")
-    if size > _MOST:
-        raise Malformed(f"a message of {size} bytes is longer than {_MOST}")
+    if size > most:
+        raise Malformed(f"a message of {size} bytes is longer than {most}")
     data = await reader.readexactly(size)
     try:
         message = json.loads(data)
@@ -46,8 +46,8 @@ async def receive(reader: asyncio.StreamReader) -> dict[str, Any]:
 
 
 def framed(message: Mapping[str, Any]) -> bytes:
-    """Return a message as bytes."""
-    data = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+    """Return a message as bytes: ASCII, since JSON may hold what UTF-8 cannot (lone surrogates)."""
+    data = json.dumps(message, separators=(",", ":")).encode()
     return len(data).to_bytes(_LENGTH, "big") + data
 
 
