@@ -102,9 +102,12 @@ async def test_halted_while_the_database_is_stopped_the_next_look_cancels(
     # gives an answer, are over.
     plan = TraderPlan(load=True, wait_s=0.5)
     await asyncio.sleep(1.6)
-    successor = theatre.trader(stage, plan)
-    assert await asyncio.to_thread(successor.wait) == 0, successor.passed[-3:]
-    assert successor.passed[-1] == "carried out"
+    ends: list[int] = []
+    while not ends or (ends[-1] == ENDED_EARLY and len(ends) < 4):
+        # The broker's own connections broke too, and each is found broken by one request.
+        successor = theatre.trader(stage, plan)
+        ends.append(await asyncio.to_thread(successor.wait))
+    assert (ends[-1], successor.passed[-1]) == (0, "carried out"), (ends, successor.passed[-3:])
     assert max(await taken(stage)) <= returned
     found = await examine(stage)
     assert not found.faults, found.faults
