@@ -31,10 +31,10 @@ from caopan.application.pipeline import Pipeline
 from caopan.application.ports.store import Run, RunKind, Store
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import SETTLE_AT
-from caopan.bootstrap.gate_check import policy_in_force
+from caopan.bootstrap.gate_check import policy_at_any_rate, policy_in_force
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
 from caopan.bootstrap.models import choose_model
-from caopan.bootstrap.replaying import opened_desk
+from caopan.bootstrap.replaying import Restraints, opened_desk
 from caopan.bootstrap.run_config import DEFAULT_CASH, DEFAULT_MODEL, RunConfig, config_hash
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
@@ -115,7 +115,8 @@ async def sat_down(
             CLOCK_BACKWARDS if the desk has already acted after `clock`.
         Conflict: RUN_BUSY if another process sits there.
     """
-    policy, _ = policy_in_force(settings.home)
+    home = settings.home
+    policy = policy_in_force(home)[0] if to_trade else policy_at_any_rate(home)
     async with PostgresStore(database_url) as store:
         calendar = await open_calendar(store)
         today = session_in_hand(calendar, clock)
@@ -133,8 +134,9 @@ async def sat_down(
         )
         async with store.lease(run.run_id):
             with switch:
+                held = Restraints(policy, switch)
                 async with opened_desk(
-                    database_url, store, run, market, model, clock, calendar, switch, policy
+                    database_url, store, run, market, model, clock, calendar, held
                 ) as desk:
                     pipeline = Pipeline(desk)
                     await _refuse_going_back(pipeline)

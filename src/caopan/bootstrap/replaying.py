@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import date, time
+from dataclasses import dataclass, field
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,16 @@ class ReplayRequest:
     """For the synthetic market: how many sessions to decide on."""
     breadth: int = 0
     """For the synthetic market: how many symbols it has."""
+    policy: RiskPolicy = field(default_factory=RiskPolicy)
+    """The built-in one unless another is asked for: a desk's own file does not reach a replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restraints:
+    """What holds a desk's trading back."""
+
+    policy: RiskPolicy
+    kill_switch: KillSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,7 @@ async def run_replay(
                 clock,
                 calendar,
                 # A market that is over hurts nobody: what halts the desk does not halt a replay.
-                Released(),
+                Restraints(request.policy, Released()),
             ) as desk,
         ):
             await _refuse_finished(store, run)
@@ -170,10 +180,10 @@ async def opened_desk(
     model: Model,
     clock: Clock,
     calendar: TradingCalendar,
-    kill_switch: KillSwitch,
+    restraints: Restraints,
 ) -> AsyncGenerator[Desk]:
     """Give the desk of `run` on the sandbox venue, whose journal is closed at the end."""
-    rules = load_rules()
+    rules, policy, kill_switch = load_rules(), restraints.policy, restraints.kill_switch
     journal = PostgresVenueJournal(database_url, synchronous_commit=run.kind is RunKind.DESK)
     venue = SandboxVenue(
         run_id=run.run_id,
@@ -188,6 +198,7 @@ async def opened_desk(
         await venue.load()
         # The desk pays in the same sum on its own side; the venue never reads our books.
         await venue.deposit("opening", units(str(run.config["cash"])))
+        timeout = policy.order_timeout_s
         yield Desk(
             run=run,
             store=store,
@@ -204,7 +215,8 @@ async def opened_desk(
             phases=rules.market.phases,
             rules=rules.market,
             kill_switch=kill_switch,
-            policy=RiskPolicy(),
+            policy=policy,
+            order_timeout=None if timeout is None else timedelta(seconds=timeout),
             fees=fee_schedule(rules.fees),
             model_deadline_ms=MODEL_DEADLINE_MS,
             licence=Licence(Venue.SANDBOX),
@@ -262,7 +274,7 @@ def _config(
         end=days[-1],
         seed=request.seed,
         symbols=request.symbols,
-    ).as_json(info, RiskPolicy(), fee_schedule(load_rules().fees))
+    ).as_json(info, request.policy, fee_schedule(load_rules().fees))
 
 
 async def _refuse_finished(store: Store, run: Run) -> None:

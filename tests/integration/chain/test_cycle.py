@@ -9,7 +9,10 @@ import pytest
 
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.bootstrap.cycling import CycleOutcome, CycleRequest, run_cycle
+from caopan.bootstrap.ledgers import read_story
+from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.clock import at_shanghai
+from caopan.kernel.errors import ConfigInvalid
 from caopan.kernel.money import units
 from caopan.settings import load_settings
 
@@ -50,3 +53,22 @@ def test_before_a_days_rules_are_known_the_session_before_is_in_hand(decide):
 
     assert early.cycle.trading_day == date(2025, 6, 12)
     assert early.cycle.status_code in {None, "RISK_SESSION"}
+
+
+def test_a_desk_trades_by_the_policy_of_its_file(clean_database, decide, tmp_path):
+    (tmp_path / "risk.json").write_text('{"limits": {"orders_per_day": 0}}', encoding="utf-8")
+    told = decide(at_shanghai(MONDAY, time(9, 16)))
+    story = asyncio.run(read_story(clean_database, str(told.cycle.decision_id), None))
+    assert story is not None
+    (judged,) = [one["payload"] for one in story.as_json()["entries"] if one["stage"] == "risk"]
+    policy = RiskPolicy(orders_per_day=0)
+    assert judged["policy_version"] == policy.version
+    reasons = [{reason["code"] for reason in one["reasons"]} for one in judged["verdicts"]]
+    assert reasons
+    assert all("RISK_ORDER_RATE" in codes for codes in reasons)
+
+
+def test_no_desk_is_opened_by_a_wrong_policy(clean_database, decide, tmp_path):
+    (tmp_path / "risk.json").write_text('{"limits": {"orders_per_day": -1}}', encoding="utf-8")
+    with pytest.raises(ConfigInvalid, match=r"risk\.json: limits\.orders_per_day: -1"):
+        decide(at_shanghai(MONDAY, time(9, 16)))

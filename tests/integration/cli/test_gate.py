@@ -280,5 +280,25 @@ def test_the_rulebook_is_listed_with_its_limits(capsys, tmp_path):
     assert len(by_code) == 40
     assert by_code["RISK_CANCEL_RATIO"]["parameters"]["cancel_ratio"] == "0.4"
     assert by_code["RISK_TICK"]["exchange"] is True
+    assert told["policy_file"] == str(file)
     assert main(("risk", "rules", "--lang", "zh")) == 0
-    assert "RISK_CHURN" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "RISK_CHURN" in shown
+    assert "内置" in shown
+
+
+def test_the_rules_are_shown_with_the_policy_of_the_desks(tmp_path, capsys):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "risk.json").write_text('{"limits": {"cancel_ratio": "0.4"}}', encoding="utf-8")
+    assert main(("risk", "rules", "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["policy_file"] == str(home / "risk.json")
+    (rule,) = [rule for rule in told["rules"] if "RISK_CANCEL_RATIO" in rule["codes"]]
+    assert rule["parameters"]["cancel_ratio"] == "0.4"
+    (home / "risk.json").write_text('{"limits": {"cancel_ratio": 2}}', encoding="utf-8")
+    assert main(("risk", "rules", "--json")) == 2
+    assert "limits.cancel_ratio" in capsys.readouterr().out
+    days = ("--start", "2023-01-03", "--end", "2023-01-04", "--policy", str(home / "risk.json"))
+    assert main(("replay", "--data", str(tmp_path), *days, "--json")) == 2
+    assert "limits.cancel_ratio" in capsys.readouterr().out

@@ -92,6 +92,9 @@ class RiskPolicy:
     loss_streak_pause: int | None = None
     """Sales at a loss in a row after which nothing is bought for the rest of the day."""
     max_account_age_ms: int = 30_000
+    order_timeout_s: int | None = None
+    """How long an order may rest before it is cancelled; None: to the end of its day. No rule of
+    the gate: the hand keeps to it."""
     posture_mode: Posture = Posture.NORMAL
     posture_schedule: tuple[PostureSlot, ...] = ()
     all_or_none: bool = False

@@ -72,6 +72,7 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "loss_streak_pause": Limit(Kind.COUNT, 1_000),
     "max_quote_age_ms": _set(Kind.COUNT, 60_000),
     "max_account_age_ms": _set(Kind.COUNT, 600_000),
+    "order_timeout_s": Limit(Kind.COUNT, 86_400),
 }
 
 _HOW: Final[Mapping[Kind, str]] = {

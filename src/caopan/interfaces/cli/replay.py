@@ -28,9 +28,12 @@ def replay(
     cash: Annotated[str, typer.Option("--cash")] = "1000000",
     model: Annotated[str | None, typer.Option("--model")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED)] = 0,
+    *,
+    policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE")] = None,
 ) -> None:
     """Run the chain over the bars of a file or folder."""
     from caopan.application.ports.store import RunKind
+    from caopan.bootstrap.gate_check import read_policy_file
     from caopan.bootstrap.replaying import ReplayRequest
     from caopan.interfaces.cli.run_command import carry_out
 
@@ -43,6 +46,7 @@ def replay(
         start=read_day("--start", start),
         end=read_day("--end", end),
         symbols=read_symbols(symbols),
+        policy=read_policy_file(policy),
     )
     carry_out(Cli.of(ctx), request)
 

@@ -30,13 +30,17 @@ def rules(
     policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE")] = None,
 ) -> None:
     """List every rule of the gate with the values of the policy."""
-    from caopan.bootstrap.gate_check import read_policy_file
+    from caopan.bootstrap.gate_check import policy_in_force, read_policy_file
     from caopan.domain.risk.policy import parameters
     from caopan.domain.risk.rulebook import RULEBOOK
 
     cli = Cli.of(ctx)
-    active = read_policy_file(policy)
+    if policy is None:
+        active, source = policy_in_force(cli.settings.home)
+    else:
+        active, source = read_policy_file(policy), policy
     payload = {
+        "policy_file": None if source is None else str(source),
         "policy_version": active.version,
         "rules": [
             {
@@ -153,5 +157,7 @@ def _show_rules(cli: Cli, payload: Mapping[str, Any], console: Console) -> None:
         if rule["exchange"]:
             limits.insert(0, cli.tr("risk.fixed"))
         table.add_row("\n".join(rule["codes"]), told, "\n".join(limits), rule["source"])
-    console.print(cli.tr("risk.policy", version=payload["policy_version"]), markup=False)
+    source = payload["policy_file"] or cli.tr("risk.built_in")
+    title = cli.tr("risk.policy", version=payload["policy_version"], source=source)
+    console.print(visible(title), markup=False, soft_wrap=True)
     console.print(table)
