@@ -2,7 +2,7 @@
 
 Owns the reading of account, positions, open orders and today's counters (contracts.md, "Account").
 Must never guess: what the file leaves out stays unknown, and a limit that needs it refuses. Tests:
-tests/unit/application/test_gate_file.py.
+tests/integration/cli/test_gate.py.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from caopan.application.file_fields import Node
 from caopan.domain.accounting.fees import FeeSchedule, FeeTable, fee_schedule, upper_bound
 from caopan.domain.market.reference import Exchange
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import OrderType, Side
 from caopan.domain.risk.gate import Resting
 from caopan.domain.risk.kill_switch import Control, KillLevel, Posture
@@ -216,7 +217,8 @@ def _open_orders(
         if side is Side.BUY:
             placed = shanghai(one.at("placed_at").instant()).date()
             try:
-                frozen = upper_bound(fees, qty, price, placed, Exchange(symbol[-2:]))
+                place = Exchange(symbol[-2:]), instrument_of(symbol)
+                frozen = upper_bound(fees, qty, price, placed, *place)
             except (CaopanError, ValueError) as error:
                 raise one.at("symbol").wrong("write a symbol as 600519.SH") from error
             standing.exposure[symbol] = standing.exposure.get(symbol, 0) + price * qty

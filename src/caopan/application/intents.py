@@ -20,6 +20,7 @@ from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.market.phases import OrderKind, Permit, PhaseTable
 from caopan.domain.market.reference import Exchange, Instrument, Reference
 from caopan.domain.market.rules import MarketRules
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.costs import Costs
 from caopan.domain.risk.day_terms import day_terms
@@ -190,6 +191,7 @@ def reservations(
                 order.price,
                 order.trading_day,
                 Exchange(order.symbol[-2:]),
+                instrument_of(order.symbol),
             )
             found.append(freeze_buy(txn_id, order, bound, now))
         else:

@@ -22,6 +22,7 @@ from caopan.application.ports.broker import (
 )
 from caopan.domain.accounting.fees import FeeSchedule, order_fees
 from caopan.domain.market.reference import Exchange
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.clearance import Clearance
 from caopan.kernel.clock import Clock, shanghai
@@ -224,9 +225,9 @@ class Counter:
     def _trade(self, slip: Slip, qty: int, price: int) -> None:
         one, before = slip.listed, slip.amount
         slip.amount += qty * price
-        exchange = Exchange(one.symbol[-2:])
+        place = Exchange(one.symbol[-2:]), instrument_of(one.symbol)
         paid = [
-            order_fees(self._fees, one.side, amount, one.trading_day, exchange).total
+            order_fees(self._fees, one.side, amount, one.trading_day, *place).total
             for amount in (before, slip.amount)
         ]
         sign = 1 if one.side is Side.BUY else -1

@@ -11,6 +11,7 @@ from datetime import date, datetime, time
 
 from caopan.application.ports.market_data import DatasetInfo, FeatureRow
 from caopan.domain.market.reference import Board, DailyBar, Reference, TradingStatus
+from caopan.domain.market.symbols import is_fund_code
 from caopan.kernel.clock import at_shanghai, iso
 from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units, yuan
@@ -136,7 +137,7 @@ class TableMarket:
         return Reference(
             symbol=bar.symbol,
             day=bar.day,
-            board=Board.MAIN,
+            board=Board.ETF if is_fund_code(bar.symbol) else Board.MAIN,
             pre_close=self._pre_close(bar),
             limit_up=bar.limit_up,
             limit_down=bar.limit_down,

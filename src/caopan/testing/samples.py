@@ -14,7 +14,7 @@ from uuid import UUID
 
 from caopan.domain.accounting.fees import FeeKind, FeeRow, FeeSchedule, FeeTable
 from caopan.domain.market.phases import Phase
-from caopan.domain.market.reference import Board, Exchange, Reference, TradingStatus
+from caopan.domain.market.reference import Board, Exchange, Instrument, Reference, TradingStatus
 from caopan.domain.orders.order import Order, OrderType, Side
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.question import ProposedOrder, Question, Quote, Standing
@@ -40,11 +40,20 @@ def sample_id(number: int) -> UUID:
 
 
 def sample_fees() -> FeeSchedule:
-    """Return 0.025 % commission (5 yuan least), 0.05 % stamp duty, 0.001 % transfer fee."""
-    rates = ((FeeKind.STAMP_DUTY_SELL, "0.0005"), (FeeKind.TRANSFER_FEE, "0.00001"))
+    """Return 0.025 % commission (5 yuan least), 0.05 % stamp duty, 0.001 % transfer fee.
+
+    Funds pay the commission alone.
+    """
+    rates = {
+        (Instrument.STOCK, FeeKind.STAMP_DUTY_SELL): "0.0005",
+        (Instrument.STOCK, FeeKind.TRANSFER_FEE): "0.00001",
+        (Instrument.FUND, FeeKind.STAMP_DUTY_SELL): "0",
+        (Instrument.FUND, FeeKind.TRANSFER_FEE): "0",
+    }
     rows = [
         FeeRow(
             exchange=exchange,
+            instrument=instrument,
             kind=kind,
             rate=rate(share),
             effective_from=date(2000, 1, 1),
@@ -52,7 +61,7 @@ def sample_fees() -> FeeSchedule:
             confidence="V",
         )
         for exchange in Exchange
-        for kind, share in rates
+        for (instrument, kind), share in rates.items()
     ]
     return FeeSchedule(Fraction(25, 100_000), units(5), FeeTable(rows))
 

@@ -16,9 +16,8 @@ from caopan.application.ports.broker import FillReport, OrderStatusReport, Repor
 from caopan.domain.accounting.bookings import book_fill, deposit, freeze_buy, freeze_sell
 from caopan.domain.accounting.fees import Fees, order_fees, upper_bound
 from caopan.domain.accounting.journal import Book, fold
-from caopan.domain.market.reference import Exchange
+from caopan.domain.market.reference import Exchange, Instrument
 from caopan.domain.orders.order import Fill, FillKey, Order, OrderStatus, Side, moved
-from caopan.kernel.errors import CorruptState
 from caopan.kernel.money import units
 from caopan.testing.samples import DAY, NOW, sample_fees, sample_id, sample_order
 
@@ -92,10 +91,15 @@ def stocked(symbols: Sequence[str], per_symbol: int, cost: int) -> Book:
     return book
 
 
+def kind_of(symbol: str) -> Instrument:
+    return Instrument.FUND if symbol.startswith("5") else Instrument.STOCK
+
+
 @st.composite
 def days(draw) -> Day:
     count = draw(st.integers(1, 4))
-    symbols = [f"60000{number}.SH" for number in range(count)]
+    # Shares and funds: what a trade costs differs.
+    symbols = [f"{draw(st.sampled_from([60, 51]))}000{number}.SH" for number in range(count)]
     book = stocked(symbols, 10_000, draw(st.integers(1, 5_000)) * 100)
     orders: list[Order] = []
     reports: list[list[Report]] = []
@@ -105,7 +109,7 @@ def days(draw) -> Day:
         qty = draw(st.integers(1, 40)) * 100
         order = sample_order(number, symbol=symbol, side=side, price=price, qty=qty, updated_at=NOW)
         if side is Side.BUY:
-            bound = upper_bound(FEES, qty, price, DAY, Exchange.SH)
+            bound = upper_bound(FEES, qty, price, DAY, Exchange.SH, kind_of(symbol))
             book.post(freeze_buy(sample_id(400 + number), order, bound, NOW))
         else:
             frozen = sample_id(400 + number)
@@ -203,7 +207,8 @@ def test_fees_are_those_of_the_total_whatever_the_split(day):
     _, result = settle(day, [day.flat])
     paid = fees_of(result)
     for order in result.orders.values():
-        expected = order_fees(FEES, order.side, order.filled_amount, DAY, Exchange.SH)
+        place = Exchange.SH, kind_of(order.symbol)
+        expected = order_fees(FEES, order.side, order.filled_amount, DAY, *place)
         assert paid.get(str(order.order_id), Fees()) == expected
 
 

@@ -174,6 +174,15 @@ def test_what_is_reserved_covers_what_the_gate_was_told():
     assert first.txn_id != second.txn_id
 
 
+def test_a_fund_is_reserved_for_without_the_fees_of_a_share():
+    book = Book()
+    book.post(deposit(sample_id(1), units(100_000), NOW))
+    orders = [sample_order(1, symbol=symbol) for symbol in (SYMBOL, "510300.SH")]
+    share, fund = reservations(DESK, book, orders, REFERENCES, NOW)
+    assert -share.postings[0].amount == units("10005.10")
+    assert -fund.postings[0].amount == units("10005.00")
+
+
 def test_more_than_there_is_cannot_be_reserved():
     sale = sample_order(3, side=Side.SELL)
     with pytest.raises(CorruptState) as caught:

@@ -18,6 +18,7 @@ from caopan.domain.accounting.fees import FeeSchedule, upper_bound
 from caopan.domain.accounting.journal import Book, Lot
 from caopan.domain.market.phases import PhaseWindow
 from caopan.domain.market.reference import Exchange, Reference, TradingStatus
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.canonical import canonical, sha256_hex
@@ -229,11 +230,11 @@ def _rules(
 def _affordable(reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSchedule) -> int:
     """Return the largest quantity free cash pays for at the reference price, fees included."""
     price = reference.pre_close
-    exchange = Exchange(reference.symbol[-2:])
+    place = Exchange(reference.symbol[-2:]), instrument_of(reference.symbol)
     least, step = reference.min_buy_qty, reference.qty_step
 
     def costs(qty: int) -> int:
-        return upper_bound(fees, qty, price, reference.day, exchange)
+        return upper_bound(fees, qty, price, reference.day, *place)
 
     most = min(min(cash, policy.single_order_cap) // price, reference.max_limit_qty)
     if most < least:

@@ -24,6 +24,7 @@ from caopan.domain.accounting.journal import Book, Transaction
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.decision.shapes import CycleStage, Origin
 from caopan.domain.market.reference import Exchange
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import Fill, Order, OrderStatus, Side
 from caopan.domain.risk.kill_switch import Control, KillLevel, Posture
 from caopan.kernel.clock import shanghai
@@ -212,8 +213,8 @@ class Reconciler:
         desk, book = self._seat.desk, self._seat.account.book
         txn_id = derived_uuid(now, str(order.order_id), "freeze")
         if order.side is Side.BUY:
-            exchange = Exchange(order.symbol[-2:])
-            bound = upper_bound(desk.fees, order.qty, order.price, day, exchange)
+            place = Exchange(order.symbol[-2:]), instrument_of(order.symbol)
+            bound = upper_bound(desk.fees, order.qty, order.price, day, *place)
             bound = min(bound, book.cash_free)
             return [freeze_buy(txn_id, order, bound, now)] if bound else []
         reference = desk.market.references(day, now).get(order.symbol)

@@ -17,6 +17,7 @@ from caopan.domain.accounting.bookings import book_fill, release
 from caopan.domain.accounting.fees import FeeSchedule, order_fees
 from caopan.domain.accounting.journal import Book, Transaction
 from caopan.domain.market.reference import Exchange
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import (
     Fill,
     FillKey,
@@ -120,11 +121,11 @@ def _book(
             f"{order.client_order_id} a {order.side} of {order.symbol}",
             remedy="compare orders and fills with the venue's own record",
         )
-    exchange = Exchange(report.symbol[-2:])
+    place = Exchange(report.symbol[-2:]), instrument_of(report.symbol)
     after = with_fill(order, report.qty, report.price, report.at)
     cost = order_fees(
-        fees, order.side, after.filled_amount, report.trading_day, exchange
-    ) - order_fees(fees, order.side, order.filled_amount, report.trading_day, exchange)
+        fees, order.side, after.filled_amount, report.trading_day, *place
+    ) - order_fees(fees, order.side, order.filled_amount, report.trading_day, *place)
     fill = Fill(
         fill_id=derived_uuid(report.at, str(order.order_id), "fill", report.broker_fill_id),
         order_id=order.order_id,

@@ -13,7 +13,7 @@ from datetime import date
 from fractions import Fraction
 
 from caopan.domain.accounting.fees import FeeKind, FeeSchedule
-from caopan.domain.market.reference import Exchange
+from caopan.domain.market.reference import Exchange, Instrument
 from caopan.kernel.money import UNITS_PER_FEN
 
 EXACT_STEP = 1
@@ -51,7 +51,12 @@ NO_FEES = FeeTerms(Fraction(0), 0, Fraction(0), Fraction(0))
 """Nothing is charged."""
 
 
-def fee_terms(schedule: FeeSchedule, day: date, exchange: Exchange) -> FeeTerms:
+def fee_terms(
+    schedule: FeeSchedule,
+    day: date,
+    exchange: Exchange,
+    instrument: Instrument = Instrument.STOCK,
+) -> FeeTerms:
     """Return what `schedule` charges on `day` at `exchange`, rounded to the fen.
 
     Raises:
@@ -60,8 +65,8 @@ def fee_terms(schedule: FeeSchedule, day: date, exchange: Exchange) -> FeeTerms:
     return FeeTerms(
         commission_rate=schedule.commission_rate,
         commission_min=schedule.commission_min,
-        stamp_duty_sell=schedule.table.rate(exchange, FeeKind.STAMP_DUTY_SELL, day),
-        transfer_fee=schedule.table.rate(exchange, FeeKind.TRANSFER_FEE, day),
+        stamp_duty_sell=schedule.table.rate(exchange, FeeKind.STAMP_DUTY_SELL, day, instrument),
+        transfer_fee=schedule.table.rate(exchange, FeeKind.TRANSFER_FEE, day, instrument),
     )
 
 

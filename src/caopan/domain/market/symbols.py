@@ -168,6 +168,18 @@ def is_fund_code(symbol: str) -> bool:
     return match is not None and _fund_or_bond(match[1], Exchange(match[2])) is _OPEN
 
 
+def instrument_of(symbol: str) -> Instrument:
+    """Return the kind of security a code in canonical form names; it decides what a trade costs.
+
+    Whatever is no known fund, REIT or convertible bond counts as a share: shares pay the most.
+    """
+    match = _CANONICAL.fullmatch(symbol)
+    told = None if match is None else _fund_or_bond(match[1], Exchange(match[2]))
+    if told is None:
+        return Instrument.STOCK
+    return told.instrument if isinstance(told, Board) else Instrument.FUND
+
+
 class _Open:
     """Stands for a fund whose board its code leaves open."""
 

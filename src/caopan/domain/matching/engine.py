@@ -393,7 +393,7 @@ class SandboxExchange:
 
     def _charge(self, fees: Mapping[Exchange, FeeTerms]) -> None:
         for listing in self.listings.values():
-            terms = fees.get(listing.exchange)
+            terms = listing.terms.fees or fees.get(listing.exchange)
             if terms is None:
                 raise ConfigInvalid("FEES_INVALID", f"no fees are given for {listing.exchange}")
             listing.fees = terms

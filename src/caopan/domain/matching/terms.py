@@ -14,7 +14,7 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
-from caopan.domain.accounting.fee_terms import NO_FEES
+from caopan.domain.accounting.fee_terms import NO_FEES, FeeTerms
 from caopan.domain.accounting.trading_account import Reserve
 from caopan.domain.market.order_types import ExchangeOrderType
 from caopan.domain.market.reference import Board, Exchange
@@ -55,6 +55,8 @@ class SecurityTerms:
     t_plus_one: bool = True
     max_after_hours_qty: int | None = None
     """None where an order at the close may be as large as a limit order."""
+    fees: FeeTerms | None = None
+    """None where it is charged as its exchange charges."""
 
 
 class DayQuote(NamedTuple):

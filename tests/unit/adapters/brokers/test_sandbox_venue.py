@@ -126,6 +126,20 @@ async def test_accepted_traded_and_expired_are_events_in_order():
     assert [event.at for event in journal.events[4:7]] == [opening, close, close]
 
 
+@pytest.mark.parametrize(("symbol", "paid"), [("600001.SH", "20.20"), ("510300.SH", "10.00")])
+async def test_a_fund_pays_no_duty_and_no_transfer_fee(symbol, paid):
+    clock = morning()
+    table = TableMarket(DAYS, [flat_bar(symbol, day, "10.00") for day in DAYS])
+    venue, cash = venue_of(Journal(), clock, table), units(1_000_000)
+    await venue.deposit("opening", cash)
+    await venue.bring_in("import", [BroughtLot(symbol, 1_000, units(10_000), DAYS[0])])
+    sides = enumerate(Side)
+    await put(venue, *(sample_order(number, symbol=symbol, side=side) for number, side in sides))
+    clock.set(at_shanghai(DAYS[1], time(15, 1)))
+    assert len(await venue.fills(DAYS[1])) == 2
+    assert cash - (await venue.account()).cash_free == units(paid)
+
+
 async def test_it_does_not_look_at_a_bar_before_the_close():
     journal, clock = Journal(), morning()
     venue = await funded(journal, clock)

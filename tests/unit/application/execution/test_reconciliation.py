@@ -205,6 +205,18 @@ async def test_a_foreign_order_can_be_cancelled_by_hand(filled):
     await whole(desk)
 
 
+async def test_a_fund_bought_outside_pays_as_a_fund_on_both_sides():
+    desk = await TableDesk().open()
+    theirs = desk.counter.place_outside("510300.SH", Side.BUY, TEN, 90_000)
+    assert (await reconciled(desk)).passed
+    assert desk.pipeline.account.book.cash_frozen == units("900225")
+    desk.counter.fill(theirs.broker_order_id, 80_000)
+    await desk.settle()
+    (fill,) = await desk.fills()
+    assert (fill.commission, fill.stamp_duty, fill.transfer_fee) == (units("200"), 0, 0)
+    assert await desk.agrees()
+
+
 @pytest.mark.parametrize("filled", [0, 400, 1_000])
 async def test_a_foreign_sale_is_adopted_with_the_shares_it_holds(filled):
     desk = await TableDesk().open()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from caopan.adapters.rules.book import load_rules
 from caopan.domain.accounting.fee_terms import EXACT_STEP, FeeTerms, fee_terms
 from caopan.domain.accounting.fees import fee_schedule, order_fees, upper_bound
-from caopan.domain.market.reference import Exchange
+from caopan.domain.market.reference import Exchange, Instrument
 from caopan.domain.orders.order import Side
 from caopan.kernel.money import units
 
@@ -22,16 +22,16 @@ SCHEDULE = fee_schedule(load_rules().fees)
 @given(
     amount=st.integers(1, 10**13),
     side=st.sampled_from(Side),
-    exchange=st.sampled_from([Exchange.SH, Exchange.SZ]),
+    place=st.tuples(st.sampled_from([Exchange.SH, Exchange.SZ]), st.sampled_from(Instrument)),
 )
-def test_the_terms_of_a_day_charge_what_the_schedule_charges(amount, side, exchange):
-    terms = fee_terms(SCHEDULE, DAY, exchange)
-    fees = order_fees(SCHEDULE, side, amount, DAY, exchange)
+def test_the_terms_of_a_day_charge_what_the_schedule_charges(amount, side, place):
+    terms = fee_terms(SCHEDULE, DAY, *place)
+    fees = order_fees(SCHEDULE, side, amount, DAY, *place)
     assert terms.commission(amount) == fees.commission
     assert terms.transfer(amount) == fees.transfer_fee
     assert (terms.stamp_duty(amount) if side is Side.SELL else 0) == fees.stamp_duty
     if side is Side.BUY:
-        assert amount + terms.buy_bound(amount) == upper_bound(SCHEDULE, 1, amount, DAY, exchange)
+        assert amount + terms.buy_bound(amount) == upper_bound(SCHEDULE, 1, amount, DAY, *place)
 
 
 def test_fees_may_be_left_unrounded():

@@ -2,8 +2,13 @@
 
 import pytest
 
-from caopan.domain.market.reference import Board, Exchange, FundKind
-from caopan.domain.market.symbols import canonical_symbol, parse_security, parse_symbol
+from caopan.domain.market.reference import Board, Exchange, FundKind, Instrument
+from caopan.domain.market.symbols import (
+    canonical_symbol,
+    instrument_of,
+    parse_security,
+    parse_symbol,
+)
 from caopan.kernel.errors import ConfigInvalid
 
 
@@ -95,7 +100,12 @@ def test_a_vendor_spelling_of_no_a_share_is_refused(text):
 def test_funds_and_bonds_are_told_by_code_or_by_whoever_knows(symbol, given_board, board):
     found = parse_security(symbol, board=given_board)
     assert found.listing.board is board
-    assert found.instrument is board.instrument
+    assert found.instrument is board.instrument is instrument_of(symbol)
+
+
+@pytest.mark.parametrize("symbol", ["900901.SH", "204001.SH", "777777.SH", "920047.BJ", "AAPL", ""])
+def test_what_is_no_known_fund_or_bond_pays_as_a_share_does(symbol):
+    assert instrument_of(symbol) is Instrument.STOCK
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,15 @@ from caopan.application.ports.market_data import MarketData
 from caopan.domain.accounting.fee_terms import FeeTerms, fee_terms
 from caopan.domain.accounting.fees import FeeSchedule
 from caopan.domain.accounting.trading_account import TradingAccount
-from caopan.domain.market.reference import DailyBar, Exchange, Reference, TradingStatus
+from caopan.domain.market.reference import (
+    DailyBar,
+    Exchange,
+    Instrument,
+    Reference,
+    TradingStatus,
+)
 from caopan.domain.market.rules import MarketRules
+from caopan.domain.market.symbols import instrument_of
 from caopan.domain.matching.day_rules import DayRules
 from caopan.domain.matching.engine import ExchangeTerms, SandboxExchange
 from caopan.domain.matching.terms import (
@@ -45,6 +52,8 @@ from caopan.kernel.money import yuan
 OPEN_STATES = (TradingStatus.NORMAL, TradingStatus.DELISTING_PERIOD)
 _MILLISECOND = timedelta(milliseconds=1)
 
+_Place = tuple[Exchange, Instrument]
+"""Where a security trades and what it is: what its fees go by."""
 Fact = tuple[str, datetime, dict[str, Any]]
 """A word of the journal, its moment and its body."""
 
@@ -86,9 +95,9 @@ class DayFloor:
                 latency=self._latency,
                 rules=DayRules(terms.rules),
             ),
-            [_security(one) for one in known],
+            [_security(one, charged[_place(one)]) for one in known],
             account,
-            charged,
+            {},
         )
         self._exchange.open_day(day, [_quote(one) for one in known])
         self._numbers: dict[str, int] = {}
@@ -185,26 +194,26 @@ class DayFloor:
 
 def _fees_of(
     day: date, references: Mapping[str, Reference], schedule: FeeSchedule
-) -> dict[Exchange, FeeTerms]:
-    """Return the fees of the exchanges whose rates are known on `day`."""
-    found: dict[Exchange, FeeTerms] = {}
-    for exchange in sorted({Exchange(symbol[-2:]) for symbol in references}):
+) -> dict[_Place, FeeTerms]:
+    """Return the fees of every kind of security whose rates are known on `day`."""
+    found: dict[_Place, FeeTerms] = {}
+    for place in sorted({_place(one) for one in references.values()}):
         try:
-            found[exchange] = fee_terms(schedule, day, exchange)
+            found[place] = fee_terms(schedule, day, *place)
         except Denied:
             continue
     return found
 
 
-def _is_covered(reference: Reference, charged: Mapping[Exchange, FeeTerms]) -> bool:
-    return (
-        reference.limits_known
-        and reference.pre_close > 0
-        and Exchange(reference.symbol[-2:]) in charged
-    )
+def _place(reference: Reference) -> _Place:
+    return Exchange(reference.symbol[-2:]), instrument_of(reference.symbol)
 
 
-def _security(reference: Reference) -> SecurityTerms:
+def _is_covered(reference: Reference, charged: Mapping[_Place, FeeTerms]) -> bool:
+    return reference.limits_known and reference.pre_close > 0 and _place(reference) in charged
+
+
+def _security(reference: Reference, fees: FeeTerms) -> SecurityTerms:
     return SecurityTerms(
         symbol=reference.symbol,
         exchange=Exchange(reference.symbol[-2:]),
@@ -216,6 +225,7 @@ def _security(reference: Reference) -> SecurityTerms:
         max_limit_qty=reference.max_limit_qty,
         max_market_qty=reference.max_market_qty or 0,
         t_plus_one=reference.t_plus_one,
+        fees=fees,
     )
 
 
