@@ -161,7 +161,7 @@ def _tag(body: Any) -> str:
 
 def _differs(book: Book, theirs: VenueAccount) -> bool:
     ours = {symbol: qty for symbol, qty in book.quantities().items() if qty}
-    cash = book.cash_free + book.cash_frozen
+    cash = book.cash_free + book.cash_frozen - book.cash_owed
     held = {symbol: one.qty for symbol, one in theirs.positions.items() if one.qty}
     return ours != held or cash != theirs.cash_free + theirs.cash_frozen
 

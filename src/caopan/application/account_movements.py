@@ -179,7 +179,7 @@ def _txn_id(seat: Seat, action: str, key: str) -> UUID:
 async def _book(seat: Seat, action: str, key: str, moved: Sequence[Transaction], by: str) -> bool:
     if await _booked(seat, [moved[0].txn_id]):
         return False
-    async with seat.begin() as uow:
+    async with seat.believed(), seat.begin() as uow:
         await uow.journal.post(moved)
         await uow.ledger.append([records.account_moved(action, key, moved, by)])
         await uow.commit()

@@ -50,7 +50,7 @@ def nav_point_of(desk: Desk, account: AccountCache, day: date, benchmark: int | 
         nav=nav,
         cash_free=book.cash_free,
         cash_frozen=book.cash_frozen,
-        market_value=nav - book.cash_free - book.cash_frozen,
+        market_value=nav - book.cash_free - book.cash_frozen + book.cash_owed,
         fees_total=account.fees_total,
         realised_total=account.realised_total,
         benchmark=benchmark,

@@ -48,7 +48,9 @@ async def carry_out(pipeline: Pipeline, reason: str) -> CarriedOut:
     await _cancelled(pipeline)
     sales = sales_of(pipeline)
     if sales:
-        slot = f"flatten {iso(pipeline.desk.clock.now())}"
+        # Where time stands still, what a late cancel has freed is another request all the same.
+        number = len(pipeline.account.day_orders)
+        slot = f"flatten {iso(pipeline.desk.clock.now())} {number}"
         await pipeline.operate(slot, sales, "kill switch", reason)
         await pipeline.settle()
     book = pipeline.account.book

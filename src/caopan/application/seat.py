@@ -116,7 +116,7 @@ class Seat:
         orders: Sequence[Order] = (),
     ) -> None:
         """Make changed orders, bookings and their ledger entries durable together."""
-        async with self.begin() as uow:
+        async with self.believed(), self.begin() as uow:
             if orders:
                 await uow.orders.save(orders)
             if transactions:

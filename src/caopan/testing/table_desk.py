@@ -197,7 +197,7 @@ class TableDesk:
         held = {symbol: one.qty for symbol, one in theirs.positions.items()}
         ours = {symbol: qty for symbol, qty in book.quantities().items() if qty}
         cash = theirs.cash_free + theirs.cash_frozen
-        return ours == held and book.cash_free + book.cash_frozen == cash
+        return ours == held and book.cash_free + book.cash_frozen - book.cash_owed == cash
 
 
 def _die(label: str) -> None:

@@ -256,6 +256,8 @@ class Controller:
     async def settle(self) -> None:
         """Collect what the venue says of working orders and book it, once."""
         account, desk = self.seat.account, self.seat.desk
+        # Another process may have halted the account: nothing more leaves then.
+        await self.seat.read_control()
         await self.resolve_lost()
         for order in list(account.working.values()):
             if order.status is OrderStatus.PENDING_CANCEL and self._cancel_may_be_lost(order):
