@@ -36,7 +36,7 @@ class MemoryControls(MemoryRepository):
 
     async def put(self, control: Control) -> None:
         """Store a control."""
-        state = await self._write()
+        state = await self._write(operator=True)
         self._checked(put_control, "control", state.controls, control)
 
 
@@ -45,7 +45,7 @@ class MemoryReconciliations(MemoryRepository):
 
     async def add(self, reconciliation: Reconciliation) -> None:
         """Store one comparison."""
-        state = await self._write()
+        state = await self._write(operator=True)
         self._checked(check_reconciliation, reconciliation)
         number = reconciliation.reconciliation_id
         self._unique(number not in state.reconciliations, "DB_DUPLICATE", "the reconciliation")

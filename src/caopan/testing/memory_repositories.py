@@ -41,8 +41,8 @@ class MemoryRepository:
     def __init__(self, transaction: MemoryTransaction) -> None:
         self._transaction = transaction
 
-    async def _write(self) -> RunState:
-        return await self._transaction.writing()
+    async def _write(self, *, operator: bool = False) -> RunState:
+        return await self._transaction.writing(operator=operator)
 
     def _read(self) -> RunState:
         return self._transaction.reading()
@@ -74,7 +74,7 @@ class MemoryRun(MemoryRepository):
 
     async def finish(self, status: RunStatus, at: datetime, result: Mapping[str, Any]) -> None:
         """Close the run with its result."""
-        state = await self._write()
+        state = await self._write(operator=True)
         if state.run.status is not RunStatus.RUNNING:
             raise self._refused(Conflict("RUN_CLOSED", f"run {state.run.run_id} is not running"))
         state.run = replace(state.run, status=status, finished_at=at, result=as_stored(result))
@@ -85,7 +85,8 @@ class MemoryLedger(MemoryRepository):
 
     async def append(self, drafts: Sequence[Draft]) -> Head:
         """Seal drafts onto the head."""
-        state = await self._write()
+        operator = all(draft.stage is Stage.OPERATOR_ACTION for draft in drafts)
+        state = await self._write(operator=operator)
         sealed, state.head = seal(state.head, drafts)
         for entry, payload in sealed:
             if entry.decision_id is not None:

@@ -89,9 +89,12 @@ class MemoryDatabase:
 class MemoryTransaction:
     """One transaction on one run: reads see what is committed until the first write."""
 
-    def __init__(self, database: MemoryDatabase, run_id: int, fence: int | None) -> None:
+    def __init__(
+        self, database: MemoryDatabase, run_id: int, fence: int | None, *, lease_required: bool
+    ) -> None:
         """Prepare; `fence` is the token of a lease held, or None."""
         self.fence = fence
+        self._lease_required = lease_required
         self.posted: list[Transaction] = []
         self._database = database
         self._run_id = run_id
@@ -121,8 +124,15 @@ class MemoryTransaction:
             # A commit puts another object in its place, so that this one is a snapshot.
             self._view = self._database.runs.get(self._run_id)
 
-    async def writing(self) -> RunState:
-        """Return the copy that writes go to; waits for another writer on the run."""
+    async def writing(self, *, operator: bool = False) -> RunState:
+        """Return the copy that writes go to; waits for another writer on the run.
+
+        `operator`: what is written is open to who does not trade on the run.
+        """
+        self._check_usable()
+        if self._lease_required and self.fence is None and not operator:
+            held = f"this process does not hold run {self._run_id}"
+            raise self.refused(Conflict("RUN_NOT_LEASED", held, remedy="take its lease first"))
         self.reading()
         if self._working is None:
             self._lock = self._database.locks.setdefault(self._run_id, asyncio.Lock())

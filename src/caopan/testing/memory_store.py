@@ -55,9 +55,11 @@ from caopan.testing.memory_state import MemoryDatabase, MemoryTransaction, RunSt
 class MemoryUnitOfWork:
     """UnitOfWork in memory."""
 
-    def __init__(self, database: MemoryDatabase, run_id: int, fence: int | None) -> None:
+    def __init__(
+        self, database: MemoryDatabase, run_id: int, fence: int | None, *, lease_required: bool
+    ) -> None:
         """Prepare a unit of work on `run_id`; `fence` is the token of a lease held, or None."""
-        transaction = MemoryTransaction(database, run_id, fence)
+        transaction = MemoryTransaction(database, run_id, fence, lease_required=lease_required)
         self._transaction = transaction
         self.run: RunRepository = MemoryRun(transaction)
         self.ledger: LedgerRepository = MemoryLedger(transaction)
@@ -93,18 +95,26 @@ class MemoryUnitOfWork:
 class MemoryStore:
     """Store in memory, over a database that may outlive it."""
 
-    def __init__(self, database: MemoryDatabase | None = None) -> None:
-        """Open `database`, or a new one."""
+    def __init__(
+        self, database: MemoryDatabase | None = None, *, lease_required: bool = False
+    ) -> None:
+        """Open `database`, or a new one.
+
+        With `lease_required` only who holds a run's lease may trade and book on it, as on
+        PostgreSQL; a simulation of one process may do without.
+        """
         self.database = database or MemoryDatabase()
+        self._lease_required = lease_required
         self._fences: dict[int, int] = {}
 
     def restarted(self) -> MemoryStore:
         """Return what the next process sees after this one died: the durable facts, no leases."""
-        return MemoryStore(self.database.restarted())
+        return MemoryStore(self.database.restarted(), lease_required=self._lease_required)
 
     def begin(self, run_id: int) -> MemoryUnitOfWork:
         """Return a unit of work on one run, to be entered with `async with`."""
-        return MemoryUnitOfWork(self.database, run_id, self._fences.get(run_id))
+        fence = self._fences.get(run_id)
+        return MemoryUnitOfWork(self.database, run_id, fence, lease_required=self._lease_required)
 
     async def create_run(
         self,

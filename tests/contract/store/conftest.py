@@ -30,8 +30,9 @@ class Backend:
 @pytest.fixture(params=["memory", "postgres"])
 async def backend(request) -> AsyncGenerator[Backend]:
     if request.param == "memory":
-        store = MemoryStore()
-        yield Backend(store, MemoryStore(store.database), MemoryVenueJournal(store.database))
+        store = MemoryStore(lease_required=True)
+        other = MemoryStore(store.database, lease_required=True)
+        yield Backend(store, other, MemoryVenueJournal(store.database))
         return
     url = request.getfixturevalue("database_url")
     journal = PostgresVenueJournal(url)
@@ -46,8 +47,16 @@ def store(backend: Backend) -> Store:
 
 
 @pytest.fixture
-async def run_id(backend: Backend) -> int:
+async def unheld(backend: Backend) -> int:
+    """Return a run that nobody holds."""
     return (await backend.new_run()).run_id
+
+
+@pytest.fixture
+async def run_id(store: Store, unheld: int) -> AsyncGenerator[int]:
+    """Return a run that `store` holds."""
+    async with store.lease(unheld):
+        yield unheld
 
 
 @pytest.fixture

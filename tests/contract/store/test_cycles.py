@@ -67,7 +67,7 @@ async def test_a_slot_of_a_day_is_decided_once(store, run_id, kept):
 async def test_the_same_slot_of_another_run_is_free(backend, kept):
     await kept(lambda uow: uow.cycles.add(sample_cycle()))
     other = await backend.new_run()
-    async with backend.store.begin(other.run_id) as uow:
+    async with backend.store.lease(other.run_id), backend.store.begin(other.run_id) as uow:
         await uow.cycles.add(sample_cycle())
         await uow.commit()
         assert await uow.cycles.all() == [sample_cycle()]

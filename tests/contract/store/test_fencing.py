@@ -1,12 +1,14 @@
-"""A former holder of the lease writes nothing more, whatever it writes."""
+"""Who has no lease of a run, or had one, neither trades nor books on it."""
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 
 from caopan.application.ports.store import RunStatus
+from caopan.domain.ledger.chain import Stage
 from caopan.domain.orders.order import OrderStatus, moved
 from caopan.kernel.errors import Conflict
 from caopan.testing.store_samples import (
@@ -50,15 +52,28 @@ WRITES = {
 }
 
 
-@pytest.fixture
-async def stale(backend, run_id, kept):
-    """Return a store that still believes in its lease, while the other one holds it."""
+OPERATORS = {
+    "an operator's entry": lambda uow: uow.ledger.append(
+        [sample_draft(stage=Stage.OPERATOR_ACTION)]
+    ),
+    **{name: WRITES.pop(name) for name in ("a control", "a comparison", "the end")},
+}
+"""Open to a person from another process, whoever trades."""
 
-    async def begin(uow):
+
+@pytest.fixture
+async def run_id(backend, unheld):
+    """Return a run with a decision and an order, which nobody holds."""
+    async with backend.store.lease(unheld), backend.store.begin(unheld) as uow:
         await uow.cycles.add(sample_cycle())
         await uow.orders.add([ORDER])
+        await uow.commit()
+    return unheld
 
-    await kept(begin)
+
+@pytest.fixture
+async def stale(backend, run_id):
+    """Return a store that still believes in its lease, while the other one holds it."""
     async with backend.store.lease(run_id):
         await lose_lease(backend, run_id)
         async with backend.other.lease(run_id):
@@ -79,10 +94,10 @@ async def lose_lease(backend, run_id) -> None:
         )
 
 
-@pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("what", [*WRITES, *OPERATORS])
 async def test_a_former_holder_writes_nothing(backend, run_id, stale, what):
     async def write(uow):
-        await WRITES[what](uow)
+        await (WRITES | OPERATORS)[what](uow)
         await uow.commit()
 
     async with stale.begin(run_id) as uow:
@@ -94,7 +109,21 @@ async def test_a_former_holder_writes_nothing(backend, run_id, stale, what):
         await write(uow)
 
 
-async def test_an_operator_without_the_lease_may_still_halt(backend, run_id):
+@pytest.mark.parametrize("what", WRITES)
+@pytest.mark.parametrize("held", [True, False])
+async def test_who_never_took_the_lease_or_gave_it_back_writes_nothing(backend, run_id, held, what):
+    async with AsyncExitStack() as stack:
+        if held:
+            await stack.enter_async_context(backend.other.lease(run_id))
+        async with backend.store.begin(run_id) as uow:
+            with pytest.raises(Conflict, match="RUN_NOT_LEASED"):
+                await WRITES[what](uow)
+            with pytest.raises(Conflict, match="UOW_FAILED"):
+                await uow.commit()
+
+
+@pytest.mark.parametrize("what", OPERATORS)
+async def test_an_operator_needs_no_lease(backend, run_id, what):
     async with backend.store.lease(run_id), backend.other.begin(run_id) as uow:
-        await uow.controls.put(sample_control())
+        await OPERATORS[what](uow)
         await uow.commit()

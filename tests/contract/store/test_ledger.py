@@ -95,7 +95,7 @@ async def test_head_and_entries_show_one_instant_while_another_process_appends(b
     async with backend.store.begin(run_id) as reader:
         head = await reader.ledger.head()
         async with backend.other.begin(run_id) as uow:
-            await uow.ledger.append([sample_draft()])
+            await uow.ledger.append([sample_draft(stage=Stage.OPERATOR_ACTION)])
             await uow.commit()
         seen = [entry.seq async for entry, _ in reader.ledger.entries()]
     assert seen[-1] == head.seq == 1
@@ -110,7 +110,7 @@ async def test_writing_onto_a_view_that_is_out_of_date_is_a_conflict(backend, ru
     async with backend.store.begin(run_id) as uow:
         await uow.ledger.head()
         async with backend.other.begin(run_id) as first:
-            await first.ledger.append([sample_draft()])
+            await first.ledger.append([sample_draft(stage=Stage.OPERATOR_ACTION)])
             await first.commit()
         with pytest.raises(Conflict, match="DB_SERIALIZATION"):
             await uow.ledger.append([sample_draft()])

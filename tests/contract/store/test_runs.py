@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from caopan.application.ports.store import RunKind, RunStatus, VenueEvent
+from caopan.domain.ledger.chain import Stage
 from caopan.kernel.errors import Conflict, CorruptState
 from caopan.testing.store_samples import sample_cycle, sample_draft, sample_id, sample_time
 
@@ -57,11 +58,12 @@ async def test_an_account_has_one_running_desk(backend):
 async def test_a_decision_is_found_by_the_beginning_of_its_id(backend, run_id):
     other = (await backend.new_run()).run_id
     decision = sample_id("decision", 3)
-    for run in (run_id, other):
-        async with backend.store.begin(run) as uow:
-            await uow.cycles.add(sample_cycle(3))
-            await uow.cycles.add(replace(sample_cycle(4), decision_id=sample_id("x", 4)))
-            await uow.commit()
+    async with backend.store.lease(other):
+        for run in (run_id, other):
+            async with backend.store.begin(run) as uow:
+                await uow.cycles.add(sample_cycle(3))
+                await uow.cycles.add(replace(sample_cycle(4), decision_id=sample_id("x", 4)))
+                await uow.commit()
 
     async def found(prefix: str) -> list:
         matches = await backend.store.find_decision(prefix)
@@ -74,46 +76,45 @@ async def test_a_decision_is_found_by_the_beginning_of_its_id(backend, run_id):
         assert await found(nonsense) == []
 
 
-async def test_one_process_holds_a_run(backend, run_id):
+async def test_one_process_holds_a_run(backend, unheld):
     another = (await backend.new_run()).run_id
-    async with backend.store.lease(run_id):
+    async with backend.store.lease(unheld):
         with pytest.raises(Conflict, match="RUN_BUSY"):
-            async with backend.other.lease(run_id):
+            async with backend.other.lease(unheld):
                 pass
         async with backend.other.lease(another):
             pass
-    async with backend.other.lease(run_id):
+    async with backend.other.lease(unheld):
         pass
     with pytest.raises(CorruptState, match="RUN_UNKNOWN"):
         async with backend.store.lease(987_654):
             pass
 
 
-async def test_a_lease_is_freed_when_its_holder_fails(backend, run_id):
+async def test_a_lease_is_freed_when_its_holder_fails(backend, unheld):
     with pytest.raises(ZeroDivisionError):
-        async with backend.store.lease(run_id):
+        async with backend.store.lease(unheld):
             raise ZeroDivisionError
-    async with backend.other.lease(run_id):
+    async with backend.other.lease(unheld):
         pass
 
 
-async def test_under_a_lease_others_may_still_append_and_the_holder_follows(backend, run_id):
-    async def append(store, text) -> int:
+async def test_under_a_lease_an_operator_may_append_and_the_holder_follows(backend, run_id):
+    async def append(store, stage=Stage.ACTOR) -> int:
         async with store.begin(run_id) as uow:
-            head = await uow.ledger.append([sample_draft(text=text)])
+            head = await uow.ledger.append([sample_draft(stage=stage)])
             await uow.commit()
             return head.seq
 
     async with backend.store.begin(run_id) as uow:
         await uow.cycles.add(sample_cycle())
         await uow.commit()
-    async with backend.store.lease(run_id):
-        assert await append(backend.store, "trader") == 1
-        assert await append(backend.other, "operator") == 2
-        assert await append(backend.store, "trader") == 3
-        async with backend.store.begin(run_id) as uow:
-            await uow.ledger.append([sample_draft(text="rolled back")])
-        assert await append(backend.store, "trader") == 4
+    assert await append(backend.store) == 1
+    assert await append(backend.other, Stage.OPERATOR_ACTION) == 2
+    assert await append(backend.store) == 3
+    async with backend.store.begin(run_id) as uow:
+        await uow.ledger.append([sample_draft(text="rolled back")])
+    assert await append(backend.store) == 4
 
 
 async def test_the_newest_calendar_counts_and_repeating_it_changes_nothing(backend):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from caopan.domain.ledger.chain import Head, Verifier
+from caopan.domain.ledger.chain import Head, Stage, Verifier
 from caopan.kernel.errors import Conflict, CorruptState
 from caopan.testing.store_samples import (
     sample_cycle,
@@ -100,18 +100,20 @@ async def test_outside_its_block_a_unit_of_work_is_refused(store, run_id):
 
 
 async def test_writers_on_one_run_queue_up_and_the_chain_stays_whole(backend, run_id):
-    async def write(store, text: str) -> None:
+    async def write(store, stage: Stage) -> None:
+        drafts = [sample_draft(stage=stage), sample_draft(stage=stage)]
         for _ in range(5):
             async with store.begin(run_id) as uow:
-                await uow.ledger.append([sample_draft(text=text), sample_draft(text=text)])
+                await uow.ledger.append(drafts)
                 await uow.commit()
 
     async with backend.store.begin(run_id) as uow:
         await uow.cycles.add(sample_cycle())
         await uow.commit()
     async with asyncio.TaskGroup() as group:
-        for store, text in ((backend.store, "a"), (backend.other, "b"), (backend.store, "c")):
-            group.create_task(write(store, text))
+        group.create_task(write(backend.store, Stage.ACTOR))
+        group.create_task(write(backend.other, Stage.OPERATOR_ACTION))
+        group.create_task(write(backend.store, Stage.CHECKER))
     async with backend.store.begin(run_id) as uow:
         verifier = Verifier()
         async for entry, payload in uow.ledger.entries():
@@ -126,4 +128,4 @@ async def test_a_run_that_does_not_exist_is_named(store):
             await uow.run.get()
     with pytest.raises(CorruptState, match="RUN_UNKNOWN"):
         async with store.begin(987_654) as uow:
-            await uow.ledger.append([sample_draft()])
+            await uow.ledger.append([sample_draft(stage=Stage.OPERATOR_ACTION)])

@@ -36,7 +36,7 @@ def desk(tmp_path: Path, clean_database: str) -> Desk:
     async def open_desk() -> int:
         async with PostgresStore(clean_database) as store:
             run = await store.create_run(RunKind.DESK, ACCOUNT, {}, "c" * 64, sample_time())
-            async with store.begin(run.run_id) as uow:
+            async with store.lease(run.run_id), store.begin(run.run_id) as uow:
                 await uow.cycles.add(sample_cycle())
                 await uow.orders.add([sample_order()])
                 await uow.ledger.append([sample_draft()])

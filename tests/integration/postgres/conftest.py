@@ -35,10 +35,17 @@ async def store(clean_database: str) -> AsyncGenerator[PostgresStore]:
 
 
 @pytest.fixture
-async def run_id(store: PostgresStore) -> int:
-    """Return a run with one decision in it."""
+async def unheld(store: PostgresStore) -> int:
+    """Return a run with one decision in it, which nobody holds."""
     run = await store.create_run(RunKind.REPLAY, ACCOUNT, {}, "c" * 64, sample_time())
-    async with store.begin(run.run_id) as uow:
+    async with store.lease(run.run_id), store.begin(run.run_id) as uow:
         await uow.cycles.add(sample_cycle())
         await uow.commit()
     return run.run_id
+
+
+@pytest.fixture
+async def run_id(store: PostgresStore, unheld: int) -> AsyncGenerator[int]:
+    """Return a run with one decision in it, which `store` holds."""
+    async with store.lease(unheld):
+        yield unheld

@@ -27,8 +27,8 @@ asyncio.run(hold())
 
 
 @pytest.fixture
-def holder(clean_database, run_id):
-    words = [sys.executable, "-c", HOLDER, clean_database, str(run_id)]
+def holder(clean_database, unheld):
+    words = [sys.executable, "-c", HOLDER, clean_database, str(unheld)]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
@@ -37,16 +37,16 @@ def holder(clean_database, run_id):
     process.communicate()
 
 
-async def test_a_run_held_by_another_process_is_busy_until_that_is_killed(store, run_id, holder):
+async def test_a_run_held_by_another_process_is_busy_until_that_is_killed(store, unheld, holder):
     with pytest.raises(Conflict, match="RUN_BUSY"):
-        async with store.lease(run_id):
+        async with store.lease(unheld):
             pass
     holder.kill()
     holder.wait()
     for _ in range(500):
         # The server notices the closed socket in its own time.
         try:
-            async with store.lease(run_id):
+            async with store.lease(unheld):
                 return
         except Conflict:
             await asyncio.sleep(0.01)
@@ -54,52 +54,52 @@ async def test_a_run_held_by_another_process_is_busy_until_that_is_killed(store,
 
 
 async def test_a_holder_that_lost_its_lease_can_append_nothing_more(
-    clean_database, store, run_id, superuser
+    clean_database, store, unheld, superuser
 ):
-    async with store.lease(run_id):
-        await _append(store, run_id)
+    async with store.lease(unheld):
+        await _append(store, unheld)
         break_lease(superuser)
-        async with PostgresStore(clean_database) as successor, successor.lease(run_id):
+        async with PostgresStore(clean_database) as successor, successor.lease(unheld):
             with pytest.raises(Conflict, match="RUN_FENCED"):
-                await _append(store, run_id)
-            await _append(successor, run_id)
-    async with store.begin(run_id) as uow:
+                await _append(store, unheld)
+            await _append(successor, unheld)
+    async with store.begin(unheld) as uow:
         assert (await uow.ledger.head()).seq == 2
 
 
 async def test_a_stale_trader_cannot_mark_an_order_as_sending(
-    clean_database, store, run_id, superuser, owner
+    clean_database, store, unheld, superuser, owner
 ):
     """The commit before the wire is refused, so nothing of a former holder reaches a venue."""
     order = sample_order()
     sending = moved(order, OrderStatus.SENDING, sample_time())
-    async with store.lease(run_id):
-        async with store.begin(run_id) as uow:
+    async with store.lease(unheld):
+        async with store.begin(unheld) as uow:
             await uow.orders.add([order])
             await uow.commit()
         break_lease(superuser)
-        async with PostgresStore(clean_database) as successor, successor.lease(run_id):
+        async with PostgresStore(clean_database) as successor, successor.lease(unheld):
             with pytest.raises(Conflict, match="RUN_FENCED"):
-                await _save(store, run_id, sending)
-            await _save(successor, run_id, moved(order, OrderStatus.CANCELED, sample_time()))
-    async with store.begin(run_id) as uow:
+                await _save(store, unheld, sending)
+            await _save(successor, unheld, moved(order, OrderStatus.CANCELED, sample_time()))
+    async with store.begin(unheld) as uow:
         assert [one.status for one in await uow.orders.all()] == [OrderStatus.CANCELED]
     # The token of the intent stays that of the lease it was written under.
-    assert owner.execute("SELECT fence FROM trade_order").fetchall() == [(1,)]
+    assert owner.execute("SELECT fence FROM trade_order").fetchall() == [(2,)]
 
 
 async def test_a_successor_waits_for_a_commit_it_would_otherwise_overtake(
-    clean_database, store, run_id, superuser
+    clean_database, store, unheld, superuser
 ):
     order = sample_order()
     done: list[str] = []
 
     async def take_over(successor: PostgresStore) -> None:
-        async with successor.lease(run_id):
+        async with successor.lease(unheld):
             done.append("taken over")
 
-    async with store.lease(run_id), PostgresStore(clean_database) as successor:
-        async with store.begin(run_id) as uow, asyncio.TaskGroup() as group:
+    async with store.lease(unheld), PostgresStore(clean_database) as successor:
+        async with store.begin(unheld) as uow, asyncio.TaskGroup() as group:
             await uow.orders.add([order])
             assert not (await uow.journal.balances()).balances  # sends what is queued
             break_lease(superuser)
@@ -110,7 +110,7 @@ async def test_a_successor_waits_for_a_commit_it_would_otherwise_overtake(
                 await asyncio.sleep(0.01)
             await uow.commit()
             done.append("committed")
-        async with store.begin(run_id) as uow:
+        async with store.begin(unheld) as uow:
             assert await uow.orders.all() == [order]
     assert done == ["committed", "taken over"]
 

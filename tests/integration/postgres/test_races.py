@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 
 import psycopg
-import pytest
 
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.domain.accounting.journal import CASH_FREE, CASH_FROZEN, CNY, fold
@@ -32,7 +31,7 @@ from caopan.domain.accounting.journal import CASH_FREE, CASH_FROZEN, CNY, Kind, 
 from caopan.kernel.errors import CaopanError, Conflict, CorruptState
 from caopan.testing.store_samples import sample_id, sample_time
 
-url, run_id, me, attempts, size, leased = sys.argv[1], *map(int, sys.argv[2:7])
+url, run_id, me, attempts, size = sys.argv[1], *map(int, sys.argv[2:6])
 
 def tell(**what):
     print(json.dumps({"trader": me, **what}), flush=True)
@@ -67,10 +66,6 @@ async def trade():
     number = 0
     async with PostgresStore(url) as store:
         while number < attempts:
-            if not leased:
-                await reserve(store, number)
-                number += 1
-                continue
             try:
                 async with store.lease(run_id):
                     tell(event="lease")
@@ -101,11 +96,11 @@ class History:
         return self.of("ask") - self.of("ok") - self.of("refused")
 
 
-def race(url: str, run_id: int, *, leased: bool, disturb) -> History:
+def race(url: str, run_id: int, disturb) -> History:
     traders = [
         subprocess.Popen(
             [sys.executable, "-c", TRADER, url]
-            + [str(word) for word in (run_id, number, ATTEMPTS, SLICE, int(leased))],
+            + [str(word) for word in (run_id, number, ATTEMPTS, SLICE)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -137,16 +132,13 @@ def break_leases_and_kill_one(url: str):
     return disturb
 
 
-@pytest.mark.parametrize("leased", [True, False], ids=["with the lease", "without any lease"])
-async def test_the_same_cash_is_never_spent_twice(clean_database, store, run_id, superuser, leased):
+async def test_the_same_cash_is_never_spent_twice(clean_database, store, unheld, superuser):
     del superuser
-    async with store.begin(run_id) as uow:
+    async with store.lease(unheld), store.begin(unheld) as uow:
         await uow.journal.post([sample_deposit(CASH)])
         await uow.commit()
-    history = race(
-        clean_database, run_id, leased=leased, disturb=break_leases_and_kill_one(clean_database)
-    )
-    async with PostgresStore(clean_database) as reader, reader.begin(run_id) as uow:
+    history = race(clean_database, unheld, break_leases_and_kill_one(clean_database))
+    async with PostgresStore(clean_database) as reader, reader.begin(unheld) as uow:
         journal = await uow.journal.transactions()
         book = await uow.journal.balances()
     booked = {str(one.txn_id) for one in journal[1:]}

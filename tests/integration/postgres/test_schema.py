@@ -65,7 +65,7 @@ def test_one_step_down_and_up_again_gives_the_same_schema(clean_database):
 async def test_no_step_down_drops_what_the_older_schema_cannot_hold(clean_database):
     async with PostgresStore(clean_database) as store:
         run = await store.create_run(RunKind.REPLAY, ACCOUNT, {}, "c" * 64, sample_time())
-        async with store.begin(run.run_id) as uow:
+        async with store.lease(run.run_id), store.begin(run.run_id) as uow:
             await uow.cycles.add(sample_cycle())
             market = ExchangeOrderType.MARKET_BEST5_CANCEL
             await uow.orders.add([replace(sample_order(), order_type=market, price=0)])

@@ -108,9 +108,15 @@ class Session:
     call itself or by a later one, at the latest by `commit`, and always before COMMIT is sent.
     """
 
-    def __init__(self, pool: AsyncEngine, guard: Queued | None = None) -> None:
-        """Take nothing yet; `guard` goes before the first write of each transaction."""
+    def __init__(
+        self, pool: AsyncEngine, guard: Queued | None = None, barred: CaopanError | None = None
+    ) -> None:
+        """Take nothing yet; `guard` goes before the first write of each transaction.
+
+        Any write but an operator's is refused with `barred`, if given.
+        """
         self._guard = guard
+        self._barred = barred
         self._guarded = guard is None
         self._pool = pool
         self._lent: AsyncConnection | None = None
@@ -166,15 +172,27 @@ class Session:
         if not self._begun and not self._queued:
             self._isolation = " ISOLATION LEVEL REPEATABLE READ"
 
-    def queue(self, statement: str, params: Params, missed: CaopanError | None = None) -> None:
+    def queue(
+        self,
+        statement: str,
+        params: Params,
+        missed: CaopanError | None = None,
+        *,
+        operator: bool = False,
+    ) -> None:
         """Send a write with the next exchange; `missed` is raised unless it meets one row."""
-        self.guard()
+        self.guard(operator=operator)
         self._queued.append((statement, params, missed))
 
-    def guard(self) -> None:
-        """Queue the guard if this transaction has not written yet; before any write by `run`."""
+    def guard(self, *, operator: bool = False) -> None:
+        """Queue the guard if this transaction has not written yet; before any write by `run`.
+
+        `operator`: what is written is open to who does not trade on the run.
+        """
         if self._driver is None:
             raise CorruptState("UOW_CLOSED", "a unit of work was used outside its `async with`")
+        if self._barred is not None and not operator:
+            raise self.refused(self._barred)
         if self._guard is not None and not self._guarded:
             self._guarded = True
             self._queued.append(self._guard)

@@ -19,7 +19,7 @@ from caopan.adapters.postgres.repositories.controls import (
 )
 from caopan.adapters.postgres.repositories.cycles import PostgresCycles
 from caopan.adapters.postgres.repositories.evidence import PostgresModelCalls, PostgresObservations
-from caopan.adapters.postgres.repositories.lease import Lease, guard
+from caopan.adapters.postgres.repositories.lease import Lease, guard, not_leased
 from caopan.adapters.postgres.repositories.ledger import PostgresLedger
 from caopan.adapters.postgres.repositories.orders import PostgresExitPlans, PostgresOrders
 from caopan.adapters.postgres.repositories.runs import PostgresRun
@@ -43,7 +43,8 @@ class PostgresUnitOfWork:
 
     def __init__(self, pool: AsyncEngine, run_id: int, lease: Lease | None) -> None:
         """Prepare a unit of work on `run_id`; `lease` is what this process holds of it."""
-        self._session = Session(pool, guard(run_id, lease))
+        barred = not_leased(run_id) if lease is None else None
+        self._session = Session(pool, guard(run_id, lease), barred)
         self._ledger = PostgresLedger(self._session, run_id, lease)
         self.ledger: LedgerRepository = self._ledger
         self.run: RunRepository = PostgresRun(self._session, run_id)

@@ -94,7 +94,7 @@ class PostgresControls:
     async def put(self, control: Control) -> None:
         """Store a control. Raises Conflict CONTROL_VERSION unless its version is the next one."""
         values = {"run_id": self._run_id, **control_values(control)}
-        self._session.queue(_PUT, values, version_taken(control))
+        self._session.queue(_PUT, values, version_taken(control), operator=True)
 
 
 class PostgresReconciliations:
@@ -116,7 +116,7 @@ class PostgresReconciliations:
             "passed": reconciliation.passed,
             "differences": json.dumps([dict(one) for one in reconciliation.differences]),
         }
-        self._session.queue(_ADD, values)
+        self._session.queue(_ADD, values, operator=True)
 
     async def all(self) -> Sequence[Reconciliation]:
         """Return every comparison, oldest first."""

@@ -1,9 +1,11 @@
-"""What a process holds of a run, and the guard that keeps a former holder from writing.
+"""What a process holds of a run, and the guard that keeps anyone else from writing.
 
-Owns Lease and the guard every unit of work of a run sends before its first write. The guard locks
-the run's row of ledger_head: writers of one run follow one another in one order of locks, and a
-process that takes the lease meanwhile waits for the commit it would otherwise overtake. Tests:
-tests/contract/store/test_fencing.py, tests/integration/postgres/test_lease.py.
+Owns Lease, the refusal of who has none, and the guard every unit of work of a run sends before its
+first write. Only an operator's word goes without a lease: a control, its entry in the ledger, a
+comparison of the books, the end of the run. The guard locks the run's row of ledger_head: writers
+of one run follow one another in one order of locks, and a process that takes the lease meanwhile
+waits for the commit it would otherwise overtake. Tests: tests/contract/store/test_fencing.py,
+tests/integration/postgres/test_lease.py.
 """
 
 from __future__ import annotations
@@ -44,6 +46,15 @@ def fenced(run_id: int, lease: Lease) -> Conflict:
         "RUN_FENCED",
         f"run {run_id} was taken over by another process; our token {lease.fence} is void",
         remedy="stop this process; the other one goes on",
+    )
+
+
+def not_leased(run_id: int) -> Conflict:
+    """Return the refusal of a writer that never took the run, or gave it back."""
+    return Conflict(
+        "RUN_NOT_LEASED",
+        f"this process does not hold run {run_id}; only who holds it may trade and book on it",
+        remedy="take the lease of the run first (Store.lease), and write while it is held",
     )
 
 

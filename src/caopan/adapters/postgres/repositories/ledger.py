@@ -14,7 +14,7 @@ from uuid import UUID
 
 from caopan.adapters.postgres import values
 from caopan.adapters.postgres.connection import Session
-from caopan.adapters.postgres.repositories.lease import Lease, fenced, unknown
+from caopan.adapters.postgres.repositories.lease import Lease, fenced, not_leased, unknown
 from caopan.adapters.postgres.statements import arrays, insert_batch, selected
 from caopan.adapters.postgres.tables import LEDGER_ENTRY, LEDGER_PAYLOAD
 from caopan.domain.ledger.chain import Draft, Entry, Head, Stage, seal
@@ -96,11 +96,16 @@ class PostgresLedger:
         with the same canonical bytes in the same unit of work. Whoever holds the lease knows where
         the head is and saves the question; a wrong guess inserts nothing and is corrected.
 
-        Raises Conflict RUN_FENCED when another process has taken the run over since.
+        Without the lease only what an operator did may be appended.
+
+        Raises Conflict RUN_FENCED when another process has taken the run over since,
+        RUN_NOT_LEASED without a lease.
         """
         guess = self._moved or (self._lease.head if self._lease is not None else None)
         if not drafts:
             return guess or await self._lock()
+        if self._lease is None and any(one.stage is not Stage.OPERATOR_ACTION for one in drafts):
+            raise self._session.refused(not_leased(self._run_id))
         moved = await self._try(guess, drafts) if guess is not None else None
         if moved is None:
             moved = await self._try(await self._lock(), drafts)

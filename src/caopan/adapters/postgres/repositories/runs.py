@@ -68,7 +68,7 @@ class PostgresRun:
             "at": at,
             "result": json.dumps(result),
         }
-        self._session.guard()
+        self._session.guard(operator=True)
         cursor = await self._session.run(_FINISH, params)
         if cursor.rowcount != 1:
             raise Conflict("RUN_CLOSED", f"run {self._run_id} is not running")
