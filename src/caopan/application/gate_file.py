@@ -2,7 +2,7 @@
 
 Owns `check_files`. Pure: what is not in the files is not looked up anywhere else but in the dated
 rules. Must never run the checker, send or store anything. Tests:
-tests/unit/application/test_gate_file.py.
+tests/integration/cli/test_gate.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a refused order would have to be, to pass: suggested and recorded, never applied.
 
 Owns `suggest`. Must never propose more than was asked for, nor what the whole rulebook does not
-pass. Tests: tests/property/domain/risk/test_correction.py.
+pass. Tests: tests/property/domain/risk/test_gate.py.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Owns `judge_order` (every rule, every reason), `judge_modify`, `judge_cancel`, `
 and clearance), `reserve` (what a passed order takes from the account before the next is judged),
 `release` (what a cancelled one gives back) and `judge_in_turn` (a whole decision). Must never
 change a proposed order: corrections are suggested, never applied. Tests:
-tests/unit/domain/risk/test_gate.py, tests/property/domain/risk.
+tests/unit/domain/risk/test_rules.py, tests/property/domain/risk.
 """
 
 from __future__ import annotations

@@ -15,11 +15,10 @@ import typer
 
 from caopan.interfaces.cli.output import Cli, visible
 from caopan.kernel.errors import ConfigInvalid
+from caopan.messages import catalogue
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from caopan.domain.risk.question import Rule
 
 risk = typer.Typer(add_completion=False)
 
@@ -107,15 +106,8 @@ def reason_lines(
 
 
 def sentence(cli: Cli, code: str) -> str:
-    """Return what the rulebook says of a code; of two rules with it, the exchange's."""
-    from caopan.domain.risk.rulebook import RULEBOOK
-
-    found = sorted((rule for rule in RULEBOOK if code in rule.codes), key=lambda r: not r.exchange)
-    return _words(cli, found[0]) if found else cli.tr("risk.other")
-
-
-def _words(cli: Cli, rule: Rule) -> str:
-    return rule.zh if cli.lang == "zh" else rule.en
+    """Return what the catalogue says of a code; of two rules with it, that is the exchange's."""
+    return catalogue(cli.lang).get(f"error.{code}") or cli.tr("risk.other")
 
 
 def _judgement(entry: Mapping[str, Any]) -> dict[str, Any]:
