@@ -170,6 +170,8 @@ class Reconciler:
                     _difference("foreign_order", found.broker_order_id, None, str(error))
                 )
             else:
+                # A counter may list an order twice.
+                known.add(foreign_order_id(found.broker_order_id))
                 new += 1
         return new
 
