@@ -138,3 +138,36 @@ async def test_cut_off_anywhere_it_goes_on_as_it_was_asked(what):
         assert await desk.agrees(), point
         number += 1
     assert number > 10
+
+
+@pytest.mark.parametrize(("asked", "left"), [(None, 500), (600, 500), (400, 300)])
+async def test_a_change_by_hand_is_of_what_was_open_when_it_was_asked_for(asked, left):
+    """400 of 1,000 had traded then; 100 more trade while the cancel is on its way."""
+    number = 0
+    while True:
+        desk = await stocked()
+        (resting,) = await desk.placed(buy_action(SECOND, 1_000, "10.00"))
+        desk.counter.fill(resting, 400)
+        await desk.settle()
+        desk.counter.before_cancel = lambda order, d=desk: (
+            None if len(d.counter.slip(order).fills) > 1 else d.counter.fill(order, 100) and None
+        )
+        action = Action(
+            0,
+            ActionType.MODIFY_ORDER,
+            price=units("9.95"),
+            qty=asked,
+            target_order_id=str(resting.order_id),
+        )
+        passed = await desk.crashing(number, lambda d=desk, a=action: operate(d.pipeline, a))
+        if len(passed) <= number:
+            break
+        await operate(desk.pipeline, action)
+        await desk.settle()
+        point = (number, passed[-1])
+        old = await desk.order(resting)
+        (new,) = [one for one in await desk.orders() if one.order_id != old.order_id]
+        assert (old.status, old.filled_qty) == (OrderStatus.CANCELED, 500), point
+        assert new.qty == left, point
+        number += 1
+    assert number > 10

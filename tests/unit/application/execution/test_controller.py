@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import time, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,12 +14,15 @@ from caopan.application.execution.controller import CANCEL_WAIT
 from caopan.application.ports.broker import Broker
 from caopan.domain.decision.shapes import CycleStage, DecisionStatus
 from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
-from caopan.domain.risk.kill_switch import KillLevel
+from caopan.domain.risk.kill_switch import Control, KillLevel
+from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import Denied, OutcomeUnknown, Unavailable
 from caopan.kernel.money import units
 from caopan.testing.counter import COUNTER
+from caopan.testing.crash_points import CrashPlan
 from caopan.testing.models import buy_action, sell_action
+from caopan.testing.sim_loop import SimulatedCrash
 from caopan.testing.table_desk import DAY, FIRST, POLICY, SECOND, THIRD, TableDesk
 from caopan.testing.venues import CancelFault, Fault, FaultyBroker
 
@@ -134,6 +139,26 @@ async def test_a_cancel_on_its_way_is_not_asked_for_again_and_again():
     for _ in range(20):
         await desk.settle(timedelta(milliseconds=50))
     assert len(desk.counter.cancels) <= 2
+
+
+async def test_a_venue_that_never_answers_is_asked_ever_more_rarely_and_each_request_counts():
+    desk = await TableDesk(cancels_at_once=False).open()
+    (order,) = await desk.placed(buy())
+    await desk.decide(cancel_of(order), slot="second")
+    for _ in range(100):
+        await desk.settle(timedelta(seconds=1))
+    asked = [at for at, _ in desk.counter.cancels]
+    waits = [after - before for before, after in pairwise(asked)]
+    assert waits == [timedelta(seconds=2**n) for n in range(len(waits))]
+    assert len(waits) == 6
+    licence = Licence(Venue.SANDBOX)
+    standing = desk.pipeline.account.standing({}, {}, DAY, control=Control(), licence=licence)
+    assert standing.cancels_today == len(asked)
+    # It is still learned when the venue has done it.
+    desk.counter.end(order, S.CANCELED)
+    await desk.settle()
+    assert (await desk.order(order)).status is S.CANCELED
+    await whole(desk)
 
 
 async def test_a_refused_cancel_leaves_the_order_at_work():
@@ -667,3 +692,46 @@ async def test_cut_off_anywhere_an_order_that_waits_is_sent_once_or_not_at_all()
         await whole(desk)
         number += 1
     assert number > 25
+
+
+async def test_at_a_start_the_venue_is_asked_what_was_sent_before_anything_else_is():
+    """An older decision's answer was lost; a newer one was cut off before it sent."""
+    number, seen = 0, 0
+    while True:
+        desk = TableDesk(wrap=lambda venue: FaultyBroker(venue, [Fault.ANSWER_LOST]))
+        await desk.open()
+        find, submit = desk.counter.find, desk.counter.submit
+
+        async def away(tag):
+            raise Unavailable("BROKER_DISCONNECTED", "down")
+
+        desk.counter.find = away  # type: ignore[method-assign]
+        (lost,) = await desk.placed(buy())
+        plan = CrashPlan(number, _die)
+        with suppress(SimulatedCrash):
+            await desk.restart(plan)
+            await desk.decide(buy(SECOND), slot="second")
+        assert (await desk.order(lost)).status is S.UNKNOWN
+        calls: list[str] = []
+
+        async def found(tag, find=find, calls=calls):
+            calls.append("find")
+            return await find(tag)
+
+        async def submitted(order, clearance, submit=submit, calls=calls):
+            calls.append("submit")
+            return await submit(order, clearance)
+
+        desk.counter.find, desk.counter.submit = found, submitted  # type: ignore[method-assign]
+        if len(plan.passed) <= number:
+            break
+        await desk.restart()
+        assert calls[:1] == ["find"], plan.passed[-1]
+        assert (await desk.order(lost)).status is S.ACCEPTED
+        seen += "submit" in calls
+        number += 1
+    assert seen
+
+
+def _die(label: str) -> None:
+    raise SimulatedCrash(label)
