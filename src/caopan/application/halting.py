@@ -21,8 +21,11 @@ from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import iso, shanghai
 from caopan.kernel.errors import Denied
+from caopan.kernel.money import units
 
 _POLL = timedelta(milliseconds=200)
+_MOST_VALUE = units(5_000_000)
+"""Half of what the second gate lets pass as one order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,16 @@ def sales_of(pipeline: Pipeline) -> list[Action]:
         left = book.sellable(symbol, day, t_plus_one=reference.t_plus_one)
         price = _lowest(pipeline, reference, prices[symbol])
         while left > 0:
-            qty = min(left, reference.max_limit_qty)
+            qty = min(left, _largest(reference, price))
             found.append(_sale(len(found), symbol, qty, price))
             left -= qty
     return found
+
+
+def _largest(reference: Reference, price: int) -> int:
+    """Return the largest sale of whole lots that exchange and second gate take as one order."""
+    lots = _MOST_VALUE // (price * reference.lot_size) if price > 0 else 1
+    return min(reference.max_limit_qty, max(lots, 1) * reference.lot_size)
 
 
 def _sale(index: int, symbol: str, qty: int, price: int) -> Action:

@@ -15,6 +15,7 @@ from caopan.adapters.postgres.venue_journal import PostgresVenueJournal
 from caopan.application.account import AccountCache
 from caopan.application.ports.broker import VenueAccount
 from caopan.application.ports.store import RunKind
+from caopan.application.replay.clock import ReplayClock
 from caopan.application.reporting import RunReport, report_run
 from caopan.domain.orders.order import Order, OrderStatus
 from caopan.kernel.clock import at_shanghai
@@ -101,7 +102,7 @@ async def _examine(stage: Stage, *, over: bool = True) -> Found:
         if e.kind == "trade"
     )
     clock = stage.clock()
-    if over and not stage.real_time:
+    if over and isinstance(clock, ReplayClock):
         clock.set(at_shanghai(DAYS[-1], time(15, 1)))
     client = stage.client(clock)
     theirs = await client.account()

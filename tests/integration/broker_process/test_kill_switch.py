@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from caopan.adapters.postgres.connection import conninfo
 from caopan.adapters.postgres.venue_journal import PostgresVenueJournal
@@ -83,27 +84,28 @@ async def test_halted_while_the_database_is_stopped_the_next_look_cancels(
     stage = await theatre.stage(real_time=True)
     theatre.broker(stage)
     trader = await bidding(theatre, stage)
-    name = conninfo(stage.url).partition("dbname=")[2].split()[0]
+    name = sql.Identifier(conninfo(stage.url).partition("dbname=")[2].split()[0])
     with psycopg.connect(
         services.admin_url.replace("postgresql+psycopg", "postgresql"), autocommit=True
     ) as link:
-        link.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        link.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
         try:
             link.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
-                [name],
+                [name.as_string().strip('"')],
             )
             await halt(stage, stage.url)
             returned = stage.clock().now()
             assert await asyncio.to_thread(trader.wait) == ENDED_EARLY
         finally:
-            link.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            link.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
     # What was on its way is unknown until the venue's settle window, and the time that the line
     # gives an answer, are over.
     plan = TraderPlan(load=True, wait_s=0.5)
     await asyncio.sleep(1.6)
-    ends: list[int] = []
-    while not ends or (ends[-1] == ENDED_EARLY and len(ends) < 4):
+    successor = theatre.trader(stage, plan)
+    ends = [await asyncio.to_thread(successor.wait)]
+    while ends[-1] == ENDED_EARLY and len(ends) < 8:
         # The broker's own connections broke too, and each is found broken by one request.
         successor = theatre.trader(stage, plan)
         ends.append(await asyncio.to_thread(successor.wait))

@@ -35,7 +35,7 @@ async def lived_through(theatre, stage, line: FaultyLine, wait_s: float) -> list
 async def test_whatever_the_line_does_the_venue_has_each_order_once(theatre, examine, fault):
     stage = await theatre.stage()
     theatre.broker(stage)
-    faults = dict.fromkeys((*COMMANDS, *QUESTIONS), fault)
+    faults = {command: fault for command in (*COMMANDS, *QUESTIONS)}  # noqa: C420 - typed
     late = fault is LineFault.LATE_ANSWER
     line = FaultyLine(stage.home / "line.sock", stage.socket, faults, late_s=0.5)
     async with line:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import time, timedelta
+from typing import cast
 
 import pytest
 
@@ -13,7 +14,7 @@ from caopan.adapters.postgres.store import PostgresStore
 from caopan.application.execution import controller, hand
 from caopan.application.pipeline import Pipeline
 from caopan.application.ports.kill_switch import Released
-from caopan.domain.decision.shapes import Action, ActionType
+from caopan.domain.decision.shapes import Action, ActionType, Decision
 from caopan.domain.orders.order import OrderStatus, OrderType, Side, moved
 from caopan.domain.risk import gate
 from caopan.domain.risk.clearance import mint
@@ -177,7 +178,8 @@ async def test_past_its_end_every_layer_refuses_an_order_by_itself(theatre, monk
         assert waiting.status is OrderStatus.ACCEPTED
         clock.set(late)
         fresh = replace(order, client_order_id="CLATE")
-        assert (await pipeline.controller._send(fresh, None)).status is OrderStatus.EXPIRED
+        decision = cast("Decision", None)  # it is not looked at any more
+        assert (await pipeline.controller._send(fresh, decision)).status is OrderStatus.EXPIRED
         # The hand.
         sending = moved(order, OrderStatus.SENDING, late)
         sent = await hand.send(sending, clearance, client, late, Released())
