@@ -46,9 +46,9 @@ async def carry_out(pipeline: Pipeline, reason: str) -> CarriedOut:
     level = pipeline.seat.level()
     if level < KillLevel.NO_ORDERS:
         return CarriedOut(list(pipeline.account.working.values()), {})
-    if level < KillLevel.FLATTEN:
-        return CarriedOut(await pipeline.controller.cancel_all(), {})
     await _cancelled(pipeline)
+    if level < KillLevel.FLATTEN:
+        return CarriedOut(list(pipeline.account.working.values()), {})
     sales = sales_of(pipeline)
     if sales:
         # Where time stands still, what a late cancel has freed is another request all the same.

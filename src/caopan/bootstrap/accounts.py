@@ -318,14 +318,16 @@ async def cancel(
     *,
     by: str,
     reason: str,
+    never_taken: bool = False,
 ) -> Cancelled:
     """Ask the controller to cancel one order, wait for the venue's word, and say how it ended.
 
-    Who asked, and why, is in the ledger before anything is asked of the venue.
+    Who asked, and why, is in the ledger before anything is asked of the venue. With `never_taken` a
+    person says that the venue never took an order nobody knows of; nothing is asked then.
     """
     run, order_id = named
     choice, clock = choice_of(settings, run)
-    async with sat_down(database_url, settings, choice, clock) as pipeline:
+    async with sat_down(database_url, settings, choice, clock, to_trade=False) as pipeline:
         order = pipeline.account.working.get(order_id)
         if order is None:
             async with pipeline.seat.begin() as uow:
@@ -337,16 +339,21 @@ async def cancel(
             now, session=session, exchange=Exchange(order.symbol[-2:])
         )
         asked = {
-            "action": "cancel",
+            "action": "never_taken" if never_taken else "cancel",
             "by": by,
             "client_order_id": order.client_order_id,
             "order_id": str(order.order_id),
             "reason": reason,
         }
+        if never_taken and order.status is not OrderStatus.UNKNOWN:
+            await pipeline.controller.declare_never_taken(order)  # refuses, before it is recorded
         trace = await pipeline.seat.trace(order.decision_id)
         draft = Draft(Stage.OPERATOR_ACTION, now, asked, order.decision_id, trace)
         await pipeline.seat.record([draft])
-        ended = await pipeline.controller.cancel_confirmed(order)
+        if never_taken:
+            ended = await pipeline.controller.declare_never_taken(order)
+        else:
+            ended = await pipeline.controller.cancel_confirmed(order)
         if ended.status is not OrderStatus.PENDING_CANCEL:
             await pipeline.controller.close_finished()
         return Cancelled(ended, until, was_open=True)

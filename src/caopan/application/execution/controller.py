@@ -35,7 +35,7 @@ from caopan.domain.risk.clearance import Clearance
 from caopan.domain.risk.gate import clear
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import shanghai
-from caopan.kernel.errors import CorruptState
+from caopan.kernel.errors import Conflict, CorruptState
 from caopan.kernel.ids import derived_uuid
 
 CANCEL_WAIT = timedelta(seconds=3)
@@ -191,6 +191,22 @@ class Controller:
         last, times = asked
         patience = desk.broker.capabilities.settle_window * 2 ** min(times - 1, _MOST_DOUBLINGS)
         return desk.clock.now() >= last + patience
+
+    async def declare_never_taken(self, order: Order) -> Order:
+        """End an unknown order on a person's word; the caller has recorded who says so and why.
+
+        Raises:
+            Conflict: ORDER_NOT_UNKNOWN for any other order: of those the venue tells.
+        """
+        if order.status is not OrderStatus.UNKNOWN:
+            raise Conflict(
+                "ORDER_NOT_UNKNOWN",
+                f"order {order.client_order_id} is {order.status}, as the venue says",
+                remedy="cancel it, or wait for its end",
+            )
+        now = self.seat.desk.clock.now()
+        over = moved(order, OrderStatus.NOT_SENT, now, reject_code="OPERATOR_NEVER_TAKEN")
+        return await self.record(order, over, await self._cycle(order))
 
     async def cancel_confirmed(self, order: Order) -> Order:
         """Cancel and wait, for a bounded time, until the venue has said how the order ended."""

@@ -64,6 +64,7 @@ def cancel(
     ctx: typer.Context,
     order: Annotated[str, typer.Argument(metavar="ORDER_ID")],
     reason: Annotated[str, typer.Option("--reason")] = _DEFAULT_REASON,
+    never_taken: Annotated[bool, typer.Option("--never-taken")] = False,
     run: Annotated[int | None, typer.Option("--run", min=1)] = None,
 ) -> None:
     """Cancel one order; exit 1 if it had ended before, or its cancel is not confirmed."""
@@ -75,8 +76,18 @@ def cancel(
     why = reason.strip() or _DEFAULT_REASON
     with database_for(cli) as url:
         found = asyncio.run(find_order(url, order.strip(), run))
-        done = asyncio.run(carry_out(url, cli.settings, found, by=operator_name(), reason=why))
-    is_canceled = done.was_open and done.order.status is OrderStatus.CANCELED
+        done = asyncio.run(
+            carry_out(
+                url,
+                cli.settings,
+                found,
+                by=operator_name(),
+                reason=why,
+                never_taken=never_taken,
+            )
+        )
+    ended_as = OrderStatus.NOT_SENT if never_taken else OrderStatus.CANCELED
+    is_canceled = done.was_open and done.order.status is ended_as
     payload = {
         "run_id": found[0].run_id,
         "order_id": str(done.order.order_id),

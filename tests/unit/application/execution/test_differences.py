@@ -13,6 +13,7 @@ from caopan.domain.orders.order import OrderStatus, Side
 from caopan.domain.risk.kill_switch import Control
 from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import at_shanghai
+from caopan.kernel.errors import Conflict
 from caopan.kernel.money import units
 from caopan.testing.counter import COUNTER
 from caopan.testing.models import buy_action
@@ -156,3 +157,19 @@ async def test_a_market_order_placed_outside_reserves_what_it_can_cost_at_most()
     assert (book.cash_frozen, book.quantities()) == (0, {FIRST: 50_000})
     assert (await desk.pipeline.reconcile("interval")).passed
     assert await desk.agrees()
+
+
+async def test_a_person_may_say_that_an_unknown_order_was_never_taken():
+    desk = TableDesk(wrap=lambda venue: FaultyBroker(venue, [Fault.REQUEST_VANISHED]))
+    await desk.open()
+    await desk.placed(buy_action(FIRST, 1_000, "10.00"))
+    desk.clock.set(at_shanghai(TOMORROW, time(9)))
+    await desk.restart()
+    (waiting,) = desk.pipeline.account.working.values()
+    assert (waiting.status, desk.pipeline.account.book.cash_frozen > 0) == (S.UNKNOWN, True)
+    ended = await desk.pipeline.controller.declare_never_taken(waiting)
+    assert (ended.status, ended.reject_code) == (S.NOT_SENT, "OPERATOR_NEVER_TAKEN")
+    assert desk.pipeline.account.book.cash_frozen == 0
+    with pytest.raises(Conflict) as caught:
+        await desk.pipeline.controller.declare_never_taken(ended)
+    assert caught.value.code == "ORDER_NOT_UNKNOWN"
