@@ -89,6 +89,21 @@ def clock_at(at: datetime | None) -> Clock:
     return SystemClock() if at is None else ReplayClock(at)
 
 
+async def find_account(database_url: str, account_id: str) -> Run:
+    """Return the running desk of an account. Raises ConfigInvalid DESK_UNKNOWN naming others."""
+    async with PostgresStore(database_url) as store:
+        desks = await store.runs(RunKind.DESK, unfinished=True)
+    for run in desks:
+        if run.account_id == account_id:
+            return run
+    known = ", ".join(run.account_id for run in desks) or "none"
+    raise ConfigInvalid(
+        "DESK_UNKNOWN",
+        f"there is no desk of account {account_id!r}; there are: {known}",
+        remedy="name one of them; `caopan account show` tells the newest one's name",
+    )
+
+
 async def find_run(database_url: str, run_id: int | None, *, desk: bool = False) -> Run:
     """Return the run of that number, or the newest desk (else, if it need be none, newest run).
 

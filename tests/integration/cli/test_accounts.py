@@ -66,6 +66,10 @@ def test_an_imported_account_agrees_from_the_first_day_and_goes_on(caopan, file)
     code, told = caopan("reconcile", "--at", "2025-06-04T16:00")
     assert (code, told["passed"], told["after"]["posture"]) == (0, True, "normal")
     assert caopan("reconcile", "--at", AT)[1]["error"]["code"] == "CLOCK_BACKWARDS"
+    named = ("reconcile", "--account")
+    assert caopan(*named, told["account_id"])[0] == 0
+    assert caopan(*named, "nobody")[1]["error"]["code"] == "DESK_UNKNOWN"
+    assert caopan(*named, told["account_id"], "--run", "1")[1]["error"]["code"] == "USAGE"
 
 
 def test_a_wrong_row_leaves_nothing_behind(caopan, file):

@@ -127,6 +127,7 @@ def positions(
 
 def reconcile(
     ctx: typer.Context,
+    account: Annotated[str | None, typer.Option("--account")] = None,
     run: Annotated[int | None, typer.Option("--run", min=1)] = None,
     data: Annotated[Path | None, typer.Option("--data")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, max=MOST_SEED)] = None,
@@ -134,18 +135,23 @@ def reconcile(
 ) -> None:
     """Compare our books with the venue's; exit 1 when they differ."""
     cli = Cli.of(ctx)
-    from caopan.bootstrap.accounts import clock_at, compare, find_run
+    from caopan.bootstrap.accounts import clock_at, compare, find_account, find_run
     from caopan.bootstrap.desks import DeskChoice, choice_of
 
-    if sum(one is not None for one in (run, data, seed)) > 1:
-        raise ConfigInvalid("USAGE", "--run, --data and --seed each name the desk: give one")
+    if sum(one is not None for one in (account, run, data, seed)) > 1:
+        raise ConfigInvalid(
+            "USAGE", "--account, --run, --data and --seed each name the desk: give one"
+        )
     moment = read_moment(at)
     with database_for(cli) as url:
         if data is not None or seed is not None:
             choice = DeskChoice(data=data, seed=7 if seed is None else seed)
             clock = clock_at(moment)
         else:
-            found = asyncio.run(find_run(url, run, desk=True))
+            if account is not None:
+                found = asyncio.run(find_account(url, account.strip()))
+            else:
+                found = asyncio.run(find_run(url, run, desk=True))
             choice, clock = choice_of(cli.settings, found)
             clock = clock if moment is None else clock_at(moment)
         done = asyncio.run(compare(url, cli.settings, choice, clock))
