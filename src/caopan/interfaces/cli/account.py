@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -117,17 +117,9 @@ def deposit(
     run: Annotated[int | None, typer.Option("--run", min=1)] = None,
 ) -> None:
     """Pay money in, on both sides, once per key."""
-    cli = Cli.of(ctx)
     from caopan.bootstrap.accounts import deposit as carry_out
-    from caopan.bootstrap.accounts import find_run
 
-    cash, named = read_amount(amount), _key(cli, key)
-    with database_for(cli) as url:
-        found = asyncio.run(find_run(url, run, desk=True))
-        done = asyncio.run(
-            carry_out(url, cli.settings, found, key=named, cash=cash, by=operator_name())
-        )
-    _tell_moved(cli, "account.deposited", done, named, cash)
+    _move(ctx, "account.deposited", carry_out, amount, key, run)
 
 
 @account.command("withdraw")
@@ -138,9 +130,21 @@ def withdraw(
     run: Annotated[int | None, typer.Option("--run", min=1)] = None,
 ) -> None:
     """Pay money out, on both sides, once per key."""
+    from caopan.bootstrap.accounts import withdraw as carry_out
+
+    _move(ctx, "account.withdrawn", carry_out, amount, key, run)
+
+
+def _move(
+    ctx: typer.Context,
+    message: str,
+    carry_out: Callable[..., Coroutine[Any, Any, Balance]],
+    amount: str,
+    key: str | None,
+    run: int | None,
+) -> None:
     cli = Cli.of(ctx)
     from caopan.bootstrap.accounts import find_run
-    from caopan.bootstrap.accounts import withdraw as carry_out
 
     cash, named = read_amount(amount), _key(cli, key)
     with database_for(cli) as url:
@@ -148,7 +152,7 @@ def withdraw(
         done = asyncio.run(
             carry_out(url, cli.settings, found, key=named, cash=cash, by=operator_name())
         )
-    _tell_moved(cli, "account.withdrawn", done, named, cash)
+    _tell_moved(cli, message, done, named, cash)
 
 
 def read_amount(text: str) -> int:
