@@ -1,0 +1,1 @@
+"""One call of a model from its caller to an endpoint and back, recorded whatever happens."""
