@@ -19,6 +19,11 @@ CNY = 100_000_000
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def nothing() -> Mapping[str, Any]:
+    """Return NOTHING, as the default of a field."""
+    return NOTHING
+
+
 class EndpointKind(StrEnum):
     """What stands behind an endpoint."""
 
@@ -167,7 +172,7 @@ class Endpoint:
     auth: AuthType = AuthType.NONE
     secret_ref: str | None = None
     """`env:NAME`, `file:PATH` or `sealed:ID`."""
-    default_params: Mapping[str, Any] = NOTHING
+    default_params: Mapping[str, Any] = field(default_factory=nothing)
     """Sent where the caller says nothing."""
     structured: StructuredOutput | None = None
     """None: as the profile says for this model."""

@@ -8,10 +8,10 @@ tests/unit/adapters/llm.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from caopan.domain.gateway.endpoint import NOTHING, StructuredOutput
+from caopan.domain.gateway.endpoint import StructuredOutput, nothing
 from caopan.domain.gateway.outcome import FailureClass
 
 
@@ -39,18 +39,18 @@ class Profile:
     """Base URL that a preset fills in."""
     auth: str = "bearer"
     auth_header: str = "Authorization"
-    structured: Mapping[str, StructuredOutput] = NOTHING
+    structured: Mapping[str, StructuredOutput] = field(default_factory=nothing)
     """By model: exact name or prefix ending in `*`; `*` alone is the rest."""
     json_word: bool = False
     """JSON mode is refused unless the prompt says "json"."""
     stream_usage: bool = True
     """A stream tells its usage when asked by `stream_options.include_usage`."""
     embeddings: bool = False
-    renamed: Mapping[str, str] = NOTHING
+    renamed: Mapping[str, str] = field(default_factory=nothing)
     """Request fields the vendor calls otherwise: ours -> theirs."""
     dropped: Sequence[str] = ()
     """Request fields the vendor refuses, left out and named in the record."""
-    replaced: Mapping[str, Mapping[str, Any]] = NOTHING
+    replaced: Mapping[str, Mapping[str, Any]] = field(default_factory=nothing)
     """Values the vendor does not take: field -> {value: instead}, named in the record."""
     prompt_tokens: str = "prompt_tokens"
     completion_tokens: str = "completion_tokens"
