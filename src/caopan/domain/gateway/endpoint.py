@@ -215,7 +215,9 @@ class Route:
     sticky: bool = False
     """Keep a caller's calls of one decision (or its `user`) on one endpoint while it is healthy."""
     buffered: bool = True
-    """Fetch whole answers as a stream where the endpoint can: gains first-token and idle bounds."""
+    """Fetch an answer that must be JSON as a stream, where the endpoint can, and hand it over whole:
+    gains the bounds on first token and silence. Other answers are fetched as they are asked for:
+    putting a stream together costs about as much as the rest of a call."""
     strict_audit: bool = False
     """Answer only once the record of the call is durable."""
     deadline_ms: int = 180_000
