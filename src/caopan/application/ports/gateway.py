@@ -120,7 +120,8 @@ class Claim:
     at: datetime | None = None
     """When the attempt begins: its Beijing day is the day of its budgets."""
     expires_ms: int = 600_000
-    """When a claim that nobody settled is given back (its process died)."""
+    """When a claim that nobody settled is no longer counted as a call under way (its process
+    died). Its money stays counted on its day: the vendor may have charged it."""
 
 
 class Bound(StrEnum):
@@ -266,6 +267,9 @@ class AttemptEnded:
     """`invalid_json` or `blank`: what the transport cannot see; None where nothing is wrong."""
     response: bytes
     """The whole answer, or what of a stream had come; bounded."""
+    charged: int | None = None
+    """What the budgets were charged, as settled, in 1e-8 CNY. None: the cost; where that is
+    unknown too, nothing for a refused attempt, and else what was claimed."""
 
 
 class CallLog(Protocol):
