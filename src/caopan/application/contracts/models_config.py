@@ -36,6 +36,7 @@ Cny = Annotated[
     ),
 ]
 Price = Annotated[str, Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,8})?$")]
+Day = Annotated[str, Field(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
 HourOfDay = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
@@ -258,6 +259,16 @@ class PricePart(_Strict):
     )
     source: str = Field(
         default="", max_length=500, description="Where the vendor says so, and when it was read."
+    )
+    cache_write_mtok: Price | None = Field(
+        default=None,
+        description="Per million prompt tokens written to the vendor's cache; null: as the others.",
+    )
+    except_days: tuple[Day, ...] = Field(
+        default=(),
+        strict=False,
+        max_length=400,
+        description="Beijing days YYYY-MM-DD on which it does not hold, such as public holidays.",
     )
 
 

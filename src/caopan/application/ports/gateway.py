@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
+from caopan.domain.gateway.budget import BudgetClaim
 from caopan.domain.gateway.endpoint import Endpoint, RateLimit
 from caopan.domain.gateway.outcome import FailureClass, Outcome
 from caopan.domain.gateway.usage import Tokens
@@ -89,18 +90,6 @@ class Upstream(Protocol):
 
 
 # --- limits and budgets shared by all gateway processes -----------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetClaim:
-    """One budget a call must fit into."""
-
-    scope: str
-    """`all`, `alias:NAME`, `endpoint:NAME`, `client:ID` or `decision:ID`."""
-    limit: int
-    """In 1e-8 CNY."""
-    soft: int
-    """Where an alert is due."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,10 @@ class PriceRule:
     """ISO weekdays on which it holds; None is every day."""
     source: str = ""
     """Where the vendor says so, and when that was read."""
+    cache_write_mtok: str | None = None
+    """Of prompt tokens written to the vendor's cache; None: as the others."""
+    except_days: tuple[str, ...] = ()
+    """Beijing days (YYYY-MM-DD) on which it does not hold, such as public holidays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ class Route:
     sticky: bool = False
     """Keep a caller's calls of one decision (or its `user`) on one endpoint while it is healthy."""
     buffered: bool = True
-    """Fetch an answer that must be JSON as a stream, where the endpoint can, and hand it over whole:
+    """Fetch an answer that must be JSON as a stream, where the endpoint can, and hand it on whole:
     gains the bounds on first token and silence. Other answers are fetched as they are asked for:
     putting a stream together costs about as much as the rest of a call."""
     strict_audit: bool = False

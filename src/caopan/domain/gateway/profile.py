@@ -55,6 +55,7 @@ class Profile:
     prompt_tokens: str = "prompt_tokens"
     completion_tokens: str = "completion_tokens"
     cached_tokens: Sequence[str] = ("prompt_tokens_details.cached_tokens",)
+    cache_write_tokens: Sequence[str] = ("prompt_tokens_details.cache_write_tokens",)
     reasoning_tokens: Sequence[str] = ("completion_tokens_details.reasoning_tokens",)
     reasoning_fields: Sequence[str] = ("reasoning_content", "reasoning")
     """Fields of a delta or message that hold thinking; passed on as they come."""

@@ -19,7 +19,7 @@ _MOST = 2**40
 class Tokens:
     """Tokens of one attempt; None is unknown.
 
-    `cached` is part of `prompt`, `reasoning` part of `completion`.
+    `cached` and `cache_write` are parts of `prompt`, `reasoning` is part of `completion`.
     """
 
     prompt: int | None = None
@@ -28,6 +28,8 @@ class Tokens:
     reasoning: int | None = None
     estimated: bool = False
     """The vendor did not say; these are our own estimate."""
+    cache_write: int | None = None
+    """Prompt tokens that the vendor stored in its cache, where it bills them apart."""
 
 
 def read_usage(usage: Mapping[str, Any], profile: Profile) -> Tokens | None:
@@ -41,6 +43,7 @@ def read_usage(usage: Mapping[str, Any], profile: Profile) -> Tokens | None:
         completion,
         _count(usage, profile.cached_tokens),
         _count(usage, profile.reasoning_tokens),
+        cache_write=_count(usage, profile.cache_write_tokens),
     )
 
 
