@@ -2,7 +2,8 @@
 
 Owns the file that a gateway leaves under `run/gateway` while it lives: where it listens, and the
 key of this home's own commands, readable by its owner only. Must never trust a file of a process
-that is gone: a lock that dies with the process tells. Tests: tests/unit/bootstrap/test_gateway_presence.py.
+that is gone: a lock that dies with the process tells.
+Tests: tests/unit/bootstrap/test_gateway_presence.py.
 """
 
 from __future__ import annotations
