@@ -17,6 +17,7 @@ from caopan.testing.store_samples import (
     sample_deposit,
     sample_draft,
     sample_fill,
+    sample_freeze,
     sample_id,
     sample_model_call,
     sample_nav,
@@ -107,6 +108,35 @@ async def test_a_former_holder_writes_nothing(backend, run_id, stale, what):
             await uow.commit()
     async with backend.other.begin(run_id) as uow:
         await write(uow)
+
+
+async def test_a_former_holder_is_told_so_though_its_bookings_no_longer_fit(backend, run_id):
+    """The successor has settled the order it had sent: its version and its money are gone."""
+    frozen = sample_freeze(ORDER)
+    thawed = [replace(one, amount=-one.amount) for one in frozen.postings]
+    back = replace(frozen, txn_id=sample_id("back"), postings=tuple(thawed))
+    ended = moved(SENDING, OrderStatus.NOT_SENT, sample_time(), reject_code="BROKER_NEVER_SEEN")
+
+    async def settle(store):
+        async with store.begin(run_id) as uow:
+            await uow.orders.save([ended])
+            await uow.journal.post([back])
+            await uow.ledger.append([sample_draft()])
+            await uow.commit()
+
+    async with backend.store.lease(run_id):
+        async with backend.store.begin(run_id) as uow:
+            await uow.journal.post([sample_deposit(), frozen])
+            await uow.orders.save([SENDING])
+            await uow.commit()
+        await lose_lease(backend, run_id)
+        async with backend.other.lease(run_id):
+            await settle(backend.other)
+            with pytest.raises(Conflict, match="RUN_FENCED"):
+                await settle(backend.store)
+    async with backend.other.begin(run_id) as uow:
+        assert await uow.orders.all() == [ended]
+        assert (await uow.ledger.head()).seq == 1
 
 
 @pytest.mark.parametrize("what", WRITES)

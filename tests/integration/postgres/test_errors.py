@@ -129,7 +129,7 @@ async def test_a_task_cancelled_in_mid_statement_poisons_nobody(store, run_id):
 
 async def test_a_pool_without_a_free_connection_says_so(clean_database, monkeypatch):
     async with PostgresStore(clean_database, pool_size=1) as store:
-        monkeypatch.setattr(store._pool.pool, "_timeout", 0.1)
+        monkeypatch.setattr(store._pool, "_wait_s", 0.1)
         async with store.begin(1), store.begin(1):
             with pytest.raises(Unavailable, match="DB_POOL_EXHAUSTED"):
                 async with store.begin(1):

@@ -1,26 +1,26 @@
 """Connections: where the database is, how a pool of connections to it is made, how one speaks.
 
-Owns URLs, session settings and Session (one pooled connection in one transaction at a time).
-SQLAlchemy's pool lends the connections; statements are compiled once from the table metadata and
-run on the driver's own cursor, which halves the time of a small unit of work (bench/ledger.py).
-Must never know a table.
+Owns URLs, session settings, Pool (lends connections) and Session (one of them in one transaction at
+a time). Statements are compiled once from the table metadata and run on the driver's own cursor;
+lending through SQLAlchemy's pool took as long as a quarter of a small commit. Must never know a
+table. Tests: tests/integration/postgres/test_connection.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 import psycopg
 from psycopg import AsyncCursor
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from psycopg.pq import PipelineStatus, TransactionStatus
 
 from caopan.adapters.postgres.errors import not_connected, translated
+from caopan.adapters.postgres.statements import NOT_ONE, exactly_one
 from caopan.kernel.errors import (
     CaopanError,
     ConfigInvalid,
@@ -30,10 +30,12 @@ from caopan.kernel.errors import (
 )
 
 Params = Mapping[str, Any]
-Queued = tuple[str, Params, CaopanError | None]
+Queued = tuple[str, Params | None, CaopanError | None]
 """A statement, its values, and what is raised unless it meets exactly one row."""
 Driver = psycopg.AsyncConnection[tuple[Any, ...]]
+_COMMIT: Final[Queued] = ("COMMIT", None, None)
 _FAILED = TransactionStatus.INERROR
+_WAIT_S = 30.0
 _CONNECT_TIMEOUT_S = 10
 _LOCK_TIMEOUT_MS = 30_000
 _BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
@@ -88,28 +90,88 @@ async def connect(url: str, *, synchronous_commit: bool = True) -> Driver:
         raise not_connected(error, place(url)) from error
 
 
-def engine(url: str, *, synchronous_commit: bool, pool_size: int) -> AsyncEngine:
-    """Return a pool of connections to `url`; connects when first used."""
+class Pool:
+    """Connections to one database, lent to one session each and kept for the next."""
 
-    async def creator() -> Driver:
-        return await connect(url, synchronous_commit=synchronous_commit)
+    def __init__(
+        self, url: str, *, synchronous_commit: bool, size: int, wait_s: float = _WAIT_S
+    ) -> None:
+        """Keep where the database is; connects when first asked.
 
-    conninfo(url)
-    return create_async_engine(
-        "postgresql+psycopg://", async_creator=creator, pool_size=pool_size, max_overflow=pool_size
-    )
+        `size` connections are kept; twice as many are lent at most, and who comes then waits
+        `wait_s` seconds.
+        """
+        conninfo(url)
+        self._url = url
+        self._synchronous_commit = synchronous_commit
+        self._size = size
+        self._wait_s = wait_s
+        self._turns = asyncio.Semaphore(2 * size)
+        self._idle: list[Driver] = []
+
+    async def borrow(self) -> Driver:
+        """Return a connection that nobody else has, to be given back.
+
+        Raises what `connect` raises, and Unavailable DB_POOL_EXHAUSTED.
+        """
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            message = f"all {2 * self._size} connections were in use for {self._wait_s} s"
+            raise Unavailable("DB_POOL_EXHAUSTED", message) from error
+        try:
+            # The one given back last: its statements are prepared.
+            if self._idle:
+                return self._idle.pop()
+            return await connect(self._url, synchronous_commit=self._synchronous_commit)
+        except BaseException:
+            self._turns.release()
+            raise
+
+    async def give_back(self, driver: Driver) -> None:
+        """Roll back what is open on a borrowed connection and keep it, unless it is of no use."""
+        try:
+            if driver.info.transaction_status in (TransactionStatus.INTRANS, _FAILED):
+                await driver.rollback()
+        except psycopg.Error:
+            # Nothing is owed to what is not committed; the connection is judged below.
+            pass
+        finally:
+            # Also where this task is cancelled in the middle.
+            self._turns.release()
+            info = driver.info
+            whole = (
+                info.transaction_status == TransactionStatus.IDLE
+                and info.pipeline_status == PipelineStatus.OFF
+            )
+            if whole and len(self._idle) < self._size:
+                self._idle.append(driver)
+            else:
+                await driver.close()
+            if not whole:
+                # Lost, or left in the middle of an exchange. Whoever else idles here has probably
+                # lost the same server.
+                await self.close()
+
+    async def close(self) -> None:
+        """Close every connection that is not lent."""
+        while self._idle:
+            await self._idle.pop().close()
 
 
 class Session:
     """One pooled connection in at most one transaction; `commit` or `close` ends it.
 
     Writes whose outcome nobody waits for are queued and travel with the next statement in one
-    exchange; BEGIN travels with the first. What the database refuses is therefore raised by the
-    call itself or by a later one, at the latest by `commit`, and always before COMMIT is sent.
+    exchange; BEGIN travels with the first, COMMIT with the last. A statement that must meet a row
+    fails on the server if it does not, so that the COMMIT behind it does nothing. What the database
+    refuses is therefore raised by the call itself or by a later one, at the latest by `commit`, and
+    never after anything became durable.
     """
 
     def __init__(
-        self, pool: AsyncEngine, guard: Queued | None = None, barred: CaopanError | None = None
+        self, pool: Pool, guard: Queued | None = None, barred: CaopanError | None = None
     ) -> None:
         """Take nothing yet; `guard` goes before the first write of each transaction.
 
@@ -119,7 +181,6 @@ class Session:
         self._barred = barred
         self._guarded = guard is None
         self._pool = pool
-        self._lent: AsyncConnection | None = None
         self._driver: Driver | None = None
         self._queued: list[Queued] = []
         self._begun = False
@@ -127,35 +188,15 @@ class Session:
         self._isolation = ""
 
     async def open(self) -> None:
-        """Borrow a connection.
-
-        Raises what `connect` raises, and Unavailable DB_POOL_EXHAUSTED.
-        """
-        lent = self._pool.connect()
-        try:
-            await lent.start()
-            raw = await lent.get_raw_connection()
-        except SQLAlchemyError as error:
-            raise Unavailable("DB_POOL_EXHAUSTED", f"no connection to lend: {error}") from error
-        self._lent = lent
-        self._driver = cast("Driver", raw.driver_connection)
+        """Borrow a connection. Raises what `Pool.borrow` raises."""
+        self._driver = await self._pool.borrow()
 
     async def close(self) -> None:
         """Roll back what was not committed and give the connection back."""
-        lent, driver = self._lent, self._driver
-        self._lent = self._driver = None
+        driver, self._driver = self._driver, None
         self._queued = []
-        if lent is None or driver is None:
-            return
-        status = driver.info.transaction_status
-        if status not in (TransactionStatus.IDLE, TransactionStatus.INTRANS, _FAILED):
-            # Lost, or left in the middle of an exchange. Whoever else idles in the pool has
-            # probably lost the same server.
-            await lent.invalidate()
-            await lent.close()
-            await self._pool.dispose()
-            return
-        await lent.close()
+        if driver is not None:
+            await self._pool.give_back(driver)
 
     @property
     def driver(self) -> Driver:
@@ -204,62 +245,73 @@ class Session:
 
     async def run(self, statement: str, params: Params | None = None) -> AsyncCursor[Any]:
         """Run one statement after what is queued and return its cursor."""
-        cursor = self.driver.cursor(binary=True)
-        await self._exchange(cursor, statement, params)
-        return cursor
+        return await self._exchange((statement, params, None))
 
     async def rows(self, statement: str, params: Params | None = None) -> list[Any]:
         """Run one query after what is queued and return its rows as tuples."""
         return await (await self.run(statement, params)).fetchall()
 
     async def commit(self) -> None:
-        """Send what is queued, then make the transaction durable.
+        """Send what is queued and make the transaction durable, in one exchange.
 
         Raises OutcomeUnknown DB_COMMIT_UNKNOWN if the connection was lost during COMMIT.
         """
-        if self._queued:
-            await self._exchange()
-        driver = self.driver
-        if self._refused or driver.info.transaction_status == _FAILED:
+        if self._refused or self.driver.info.transaction_status == _FAILED:
             # COMMIT would quietly roll back.
             raise Conflict(
                 "UOW_FAILED",
                 "an earlier statement of this unit of work was refused; nothing was stored",
                 remedy="leave the unit of work and begin another",
             )
-        if not self._begun:
-            return
-        try:
-            await driver.execute("COMMIT")
-        except psycopg.Error as error:
-            raise translated(error, lost=driver.closed, committing=True) from error
+        if self._begun or self._queued:
+            self._listen()
+            await self._exchange(_COMMIT)
         self._begun = False
         self._guarded = self._guard is None
         self._isolation = ""
 
-    async def _exchange(
-        self,
-        cursor: AsyncCursor[Any] | None = None,
-        statement: str = "",
-        params: Params | None = None,
-    ) -> None:
-        driver, queued = self.driver, self._queued
+    def _listen(self) -> None:
+        """Raise Unavailable DB_UNREACHABLE for a connection that was lost before COMMIT is sent."""
+        try:
+            # The server's last word, if it had one, and then the end of the line.
+            self.driver.pgconn.consume_input()
+            self.driver.pgconn.consume_input()
+        except psycopg.Error as error:
+            raise self.refused(translated(error, lost=True)) from error
+
+    async def _exchange(self, last: Queued) -> AsyncCursor[Any]:
+        """Send BEGIN if it is due, what is queued, and `last`; return the cursor of `last`."""
+        driver = self.driver
+        sent = [*self._queued, last]
         self._queued = []
+        if not self._begun:
+            self._begun = True
+            sent.insert(0, (f"BEGIN{self._isolation}", None, None))
         cursors: list[AsyncCursor[Any]] = []
         try:
-            if self._begun and not queued and cursor is not None:
-                await cursor.execute(cast("Any", statement), params)
-                return
+            if len(sent) == 1:
+                return await _sent(driver, last)
             async with driver.pipeline():
-                if not self._begun:
-                    self._begun = True
-                    await driver.execute(cast("Any", f"BEGIN{self._isolation}"))
-                for text, values, _ in queued:
-                    cursors.append(await driver.execute(cast("Any", text), values))
-                if cursor is not None:
-                    await cursor.execute(cast("Any", statement), params)
+                for one in sent:
+                    cursors.append(await _sent(driver, one))  # noqa: PERF401 - kept up to a failure
         except psycopg.Error as error:
-            raise translated(error, lost=driver.closed) from error
-        for (_, _, missed), sent in zip(queued, cursors, strict=True):
-            if missed is not None and sent.rowcount != 1:
-                raise self.refused(missed)
+            answered = sum(cursor.pgresult is not None for cursor in cursors)
+            raise self.refused(_failure(error, driver, sent, answered)) from error
+        return cursors[-1]
+
+
+async def _sent(driver: Driver, one: Queued) -> AsyncCursor[Any]:
+    statement, params, missed = one
+    text = statement if missed is None else exactly_one(statement)
+    return await driver.execute(cast("Any", text), params, binary=True)
+
+
+def _failure(
+    error: psycopg.Error, driver: Driver, sent: Sequence[Queued], answered: int
+) -> CaopanError:
+    """Return our error for the driver's about an exchange whose first `answered` were answered."""
+    failed = sent[min(answered, len(sent) - 1)]
+    if failed[2] is not None and error.sqlstate == NOT_ONE:
+        return failed[2]
+    # Lost with COMMIT somewhere in the exchange: nobody but the database knows how far it came.
+    return translated(error, lost=driver.closed, committing=sent[-1] is _COMMIT)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects.postgresql import psycopg as driver_dialect
 
+NOT_ONE: Final = "22012"
+"""SQLSTATE of a statement of `exactly_one` that does not meet one row: a division by zero, which
+nothing else of ours can cause."""
 _DIALECT: Final = driver_dialect.PGDialect_psycopg()
 
 
@@ -101,6 +105,19 @@ def updated(table: Table, columns: Sequence[str]) -> str:
     """Return "UPDATE table SET columns" to be continued by a WHERE."""
     sets = ", ".join(f"{name} = %({name})s::{_type(table.columns[name])}" for name in columns)
     return f"UPDATE {table.name} SET {sets}"  # noqa: S608 - our own names
+
+
+@cache
+def exactly_one(statement: str) -> str:
+    """Return `statement` so that the server fails it with NOT_ONE unless it meets one row.
+
+    The server has to refuse, not whoever reads its answer: COMMIT may follow in the same exchange.
+    """
+    returning = "" if statement.startswith("SELECT") else " RETURNING 1"
+    return (
+        f"WITH met AS ({statement}{returning})"  # noqa: S608 - our own statements
+        " SELECT 1 / (count(*) = 1)::int FROM met"
+    )
 
 
 def _type(column: Column[Any]) -> str:

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import psycopg
 
-from caopan.adapters.postgres.connection import Driver, Session, connect, engine
+from caopan.adapters.postgres.connection import Driver, Pool, Session, connect
 from caopan.adapters.postgres.errors import translated
 from caopan.adapters.postgres.partitions import ENSURE_AHEAD
 from caopan.adapters.postgres.repositories.controls import (
@@ -78,7 +78,7 @@ class PostgresStore:
         """
         self._url = url
         self._synchronous = synchronous_commit
-        self._pool = engine(url, synchronous_commit=synchronous_commit, pool_size=pool_size)
+        self._pool = Pool(url, synchronous_commit=synchronous_commit, size=pool_size)
         self._leases: dict[int, Lease] = {}
 
     async def __aenter__(self) -> Self:
@@ -96,7 +96,7 @@ class PostgresStore:
 
     async def close(self) -> None:
         """Close every connection of the pool."""
-        await self._pool.dispose()
+        await self._pool.close()
 
     def begin(self, run_id: int) -> PostgresUnitOfWork:
         """Return a unit of work on one run, to be entered with `async with`."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from caopan.adapters.postgres.connection import Session
+from caopan.adapters.postgres.connection import Pool, Session
 from caopan.adapters.postgres.repositories.books import PostgresJournal, PostgresNav
 from caopan.adapters.postgres.repositories.controls import (
     PostgresControls,
@@ -41,7 +39,7 @@ from caopan.application.ports.store import (
 class PostgresUnitOfWork:
     """UnitOfWork on PostgreSQL."""
 
-    def __init__(self, pool: AsyncEngine, run_id: int, lease: Lease | None) -> None:
+    def __init__(self, pool: Pool, run_id: int, lease: Lease | None) -> None:
         """Prepare a unit of work on `run_id`; `lease` is what this process holds of it."""
         barred = not_leased(run_id) if lease is None else None
         self._session = Session(pool, guard(run_id, lease), barred)

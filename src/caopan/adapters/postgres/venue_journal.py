@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from caopan.adapters.postgres.connection import Session, engine
+from caopan.adapters.postgres.connection import Pool, Session
 from caopan.adapters.postgres.statements import arrays, insert_batch, selected
 from caopan.adapters.postgres.tables import SANDBOX_EVENT
 from caopan.application.ports.store import VenueEvent
@@ -25,7 +25,7 @@ class PostgresVenueJournal:
 
     def __init__(self, url: str, *, synchronous_commit: bool = True) -> None:
         """Keep where the database is; nothing is connected yet."""
-        self._pool = engine(url, synchronous_commit=synchronous_commit, pool_size=2)
+        self._pool = Pool(url, synchronous_commit=synchronous_commit, size=2)
 
     async def record(self, run_id: int, events: Sequence[VenueEvent]) -> None:
         """Append events durably. Raises Conflict VENUE_SEQ if a seq is taken."""
@@ -52,4 +52,4 @@ class PostgresVenueJournal:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.dispose()
+        await self._pool.close()
