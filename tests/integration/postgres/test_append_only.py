@@ -21,6 +21,7 @@ OTHERS = [
     "control",
     "system_control",
     "reconciliation",
+    "models_config",
 ]
 BY_TRIGGER_ALONE = ["journal_transaction", "fill"]
 CHANGES = [

@@ -39,16 +39,24 @@ def test_up_and_down_with_a_backup_before_anything_is_lost(caopan, empty_databas
         assert code == 0, err
         return json.loads(out)
 
-    assert answer("status") == {"current": None, "head": "0002", "pending": ["0001", "0002"]}
-    assert answer("upgrade") == {"from": None, "to": "0002", "backup": None}
+    assert answer("status") == {
+        "current": None,
+        "head": "0003",
+        "pending": [
+            "0001",
+            "0002",
+            "0003",
+        ],
+    }
+    assert answer("upgrade") == {"from": None, "to": "0003", "backup": None}
     assert answer("check") == {"agrees": True, "differences": []}
     # Nobody is there to say yes, so nothing happens.
     code, _, err = caopan("db", "downgrade", "base")
     assert code == 1
     assert "--yes" in err
-    assert schema.status(empty_database).current == "0002"
+    assert schema.status(empty_database).current == "0003"
     down = answer("downgrade", "base", "--yes")
-    assert (down["from"], down["to"]) == ("0002", None)
+    assert (down["from"], down["to"]) == ("0003", None)
     assert Path(down["backup"]).stat().st_size > 0
     assert answer("status")["current"] is None
 

@@ -2,14 +2,23 @@
 
 Owns which tables are partitioned and the calls of the SQL functions that make and drop partitions
 (they are part of the migrations). Must never delete a row: retention drops whole months of
-payloads and leaves a record of it, entries stay for ever.
+payloads and leaves a record of it, entries stay for ever; bodies of the gateway's calls are
+cleared by call_history.py.
 """
 
 from __future__ import annotations
 
 from typing import Final, LiteralString
 
-PARTITIONED: Final = ("observation", "model_call", "ledger_entry", "ledger_payload", "bar")
+PARTITIONED: Final = (
+    "observation",
+    "model_call",
+    "ledger_entry",
+    "ledger_payload",
+    "bar",
+    "llm_call",
+    "llm_body",
+)
 
 ENSURE_AHEAD: LiteralString = (
     "SELECT ensure_partitions(current_date, (current_date + interval '3 months')::date)"

@@ -27,6 +27,12 @@ from caopan.adapters.postgres.tables.controls import (
     SystemControlRow,
 )
 from caopan.adapters.postgres.tables.decisions import DecisionRow, ModelCallRow, ObservationRow
+from caopan.adapters.postgres.tables.gateway import (
+    ClientKeyRow,
+    LlmBodyRow,
+    LlmCallRow,
+    ModelsConfigRow,
+)
 from caopan.adapters.postgres.tables.ledger import (
     LedgerEntryRow,
     LedgerHeadRow,
@@ -66,3 +72,7 @@ RECONCILIATION: Final = _table(ReconciliationRow)
 DATASET: Final = _table(DatasetRow)
 BAR: Final = _table(BarRow)
 CALENDAR_SNAPSHOT: Final = _table(CalendarSnapshotRow)
+LLM_CALL: Final = _table(LlmCallRow)
+LLM_BODY: Final = _table(LlmBodyRow)
+MODELS_CONFIG: Final = _table(ModelsConfigRow)
+CLIENT_KEY: Final = _table(ClientKeyRow)

@@ -117,9 +117,9 @@ def money(*, nullable: bool = False) -> Any:
     return _field(Column(Numeric(20, 4), nullable=nullable))
 
 
-def cost() -> Any:
+def cost(*, nullable: bool = True) -> Any:
     """Return a model's cost in yuan, null while its price is unknown."""
-    return _field(Column(Numeric(18, 8), nullable=True))
+    return _field(Column(Numeric(18, 8), nullable=nullable))
 
 
 def instant(*, nullable: bool = False) -> Any:
