@@ -1,7 +1,7 @@
 """What the actor proposes and what checker and gate say of it, as plain values.
 
-Owns Decision, Action, ExitPlan, Reason, CheckerResult and RiskResult (contracts.md). Must never
-parse a reply (application/contracts does) or judge one (checker and gate do).
+Owns Decision, Action, ExitPlan, Entry, Reason, CheckerResult and RiskResult (contracts.md). Must
+never parse a reply (application/contracts does) or judge one (checker and gate do).
 """
 
 from __future__ import annotations
@@ -30,6 +30,47 @@ SUPPORTED_ACTIONS = frozenset(ActionType) - {ActionType.SET_TARGET}
 """set_target needs planning, which does not exist yet."""
 
 
+class StopBasis(StrEnum):
+    """Which price a stop looks at."""
+
+    LAST = "last"
+    CLOSE = "close"
+
+
+class Comparison(StrEnum):
+    """How a feature is compared with a value."""
+
+    LT = "lt"
+    LE = "le"
+    GT = "gt"
+    GE = "ge"
+    EQ = "eq"
+    NE = "ne"
+
+
+class SecurityEvent(StrEnum):
+    """What may befall a security (contracts.md, events)."""
+
+    EARNINGS = "earnings"
+    UNLOCK = "unlock"
+    EX_DATE = "ex_date"
+    HOLDER_REDUCTION = "holder_reduction"
+    INVESTIGATION = "investigation"
+    DELISTING_RISK = "delisting_risk"
+    HALT = "halt"
+    RESUMPTION = "resumption"
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidation:
+    """The reason for a position is gone once this holds of a feature of its symbol."""
+
+    feature: str
+    op: Comparison
+    value: str
+    """A decimal string."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExitPlan:
     """How an opened position is to be left. Recorded with the order; prices in units."""
@@ -38,6 +79,27 @@ class ExitPlan:
     take_profit: tuple[tuple[int, str], ...] = ()
     """(price, fraction as a decimal string) pairs."""
     time_stop_days: int | None = None
+    stop_basis: StopBasis = StopBasis.LAST
+    trail_pct: str | None = None
+    """How far below the highest price since the opening the stop follows: a fraction of 1, as a
+    decimal string."""
+    invalidation: tuple[Invalidation, ...] = ()
+    on_event: tuple[SecurityEvent, ...] = ()
+    min_price: int | None = None
+    """Below it no exit order is priced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Within which bounds a target may be reached. Prices in units."""
+
+    max_price: int | None = None
+    max_chase_bps: int | None = None
+    """How far above the price that the decision saw a buy may follow it."""
+    tranches: tuple[str, ...] = ()
+    """Parts of the way to the target, in order, as decimal strings that sum to 1."""
+    cancel_at: datetime | None = None
+    """What has not traded by then is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +128,9 @@ class Action:
     target_order_id: str | None = None
     seen_filled: int = 0
     """What of the target had filled when a person asked for its change, shares."""
+    target_weight: str | None = None
+    """For set_target: the wanted share of NAV, a decimal string from 0 to 1."""
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +182,8 @@ class CheckerResult:
     checked_at: datetime
     observation_expired: bool = False
     checker: str = "rule"
+    findings: tuple[Reason, ...] = ()
+    """What is worth recording of the proposal, but refuses nothing."""
 
     @property
     def passed(self) -> bool:
