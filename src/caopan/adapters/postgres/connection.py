@@ -34,6 +34,8 @@ Queued = tuple[str, Params | None, CaopanError | None]
 """A statement, its values, and what is raised unless it meets exactly one row."""
 Driver = psycopg.AsyncConnection[tuple[Any, ...]]
 _COMMIT: Final[Queued] = ("COMMIT", None, None)
+PREPARE_THRESHOLD: Final = 2
+"""How often a statement is sent before the server is asked to keep it prepared."""
 _FAILED = TransactionStatus.INERROR
 _WAIT_S = 30.0
 _CONNECT_TIMEOUT_S = 10
@@ -75,16 +77,21 @@ def place(url: str) -> str:
     return f"database {known.get('dbname') or known.get('user')!s} at {host}:{port}"
 
 
+def session_options(*, synchronous_commit: bool = True) -> str:
+    """Return the settings of a connection that units of work run on, for `conninfo`."""
+    durable = "on" if synchronous_commit else "off"
+    return f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c synchronous_commit={durable} {_BY_KEY}"
+
+
 async def connect(url: str, *, synchronous_commit: bool = True) -> Driver:
     """Return one connection of the driver, in autocommit: Session sends its own BEGIN.
 
     Raises Unavailable DB_UNREACHABLE, ConfigInvalid DB_AUTH or DB_NOT_FOUND.
     """
-    durable = "on" if synchronous_commit else "off"
-    options = f"-c lock_timeout={_LOCK_TIMEOUT_MS} -c synchronous_commit={durable} {_BY_KEY}"
+    options = session_options(synchronous_commit=synchronous_commit)
     try:
         return await psycopg.AsyncConnection.connect(
-            conninfo(url, options), autocommit=True, prepare_threshold=2
+            conninfo(url, options), autocommit=True, prepare_threshold=PREPARE_THRESHOLD
         )
     except psycopg.Error as error:
         raise not_connected(error, place(url)) from error
