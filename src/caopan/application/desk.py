@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from caopan.application.line import Line
 from caopan.application.ports.broker import Broker
 from caopan.application.ports.kill_switch import KillSwitch, Released
 from caopan.application.ports.market_data import MarketData
@@ -45,5 +46,7 @@ class Desk:
     rules: MarketRules | None = None
     """All dated rules; None: the gate knows neither cages nor order types, and refuses by them."""
     kill_switch: KillSwitch = field(default_factory=Released)
+    line: Line = field(default_factory=Line)
+    """What the broker's calls have shown; one that nobody watches counts as whole."""
     order_timeout: timedelta | None = None
     """How long an order may rest before it is cancelled; None: to the end of its day."""

@@ -1,18 +1,21 @@
 """What a halt does to an account beside stopping it: open orders are cancelled, positions sold.
 
-Owns `carry_out`. Cancels are asked for whatever else fails; flattening goes through the gate like
-any order. Must never lift a halt. Tests: tests/unit/application/test_halting.py.
+Owns `carry_out` and `stop_account`. Cancels are asked for whatever else fails; flattening goes
+through the gate like any order. Must never lift a halt. Tests:
+tests/unit/application/test_halting.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
+from caopan.application import records
 from caopan.application.execution.controller import CANCEL_WAIT
 from caopan.application.intents import prices_of
 from caopan.application.pipeline import Pipeline
+from caopan.application.seat import Seat
 from caopan.domain.decision.shapes import Action, ActionType
 from caopan.domain.market.phases import Phase
 from caopan.domain.market.price_cage import CAGE_PHASES, BookTop, base_price, cage_bound
@@ -26,6 +29,19 @@ from caopan.kernel.money import units
 _POLL = timedelta(milliseconds=200)
 _MOST_VALUE = units(5_000_000)
 """Half of what the second gate lets pass as one order."""
+_LONGEST_REASON = 500
+
+
+_TAKES_ORDERS = frozenset(
+    {
+        Phase.OPEN_AUCTION,
+        Phase.OPEN_AUCTION_NO_CANCEL,
+        Phase.AUCTION_GAP,
+        Phase.CONTINUOUS_AM,
+        Phase.CONTINUOUS_PM,
+        Phase.CLOSING_AUCTION,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +81,25 @@ async def carry_out(pipeline: Pipeline, reason: str) -> CarriedOut:
     return CarriedOut(list(pipeline.account.working.values()), unsold)
 
 
+async def stop_account(seat: Seat, reason: str, by: str) -> None:
+    """Let no order leave the account any more, durably, unless it is so already."""
+    async with seat.begin() as uow:
+        present = await uow.controls.get()
+        if present.level < KillLevel.NO_ORDERS:
+            present = replace(
+                present,
+                level=KillLevel.NO_ORDERS,
+                reason=reason[:_LONGEST_REASON],
+                by=by,
+                at=seat.desk.clock.now(),
+                version=present.version + 1,
+            )
+            await uow.controls.put(present)
+            await uow.ledger.append([records.controlled(present)])
+            await uow.commit()
+    seat.control = present
+
+
 async def _cancelled(pipeline: Pipeline) -> None:
     """Cancel all but what flattens already, and wait, for a bounded time, for the venue's word."""
     clock = pipeline.desk.clock
@@ -86,6 +121,8 @@ def sales_of(pipeline: Pipeline) -> list[Action]:
     desk, book = pipeline.desk, pipeline.account.book
     now = desk.clock.now()
     day = desk.calendar.on_or_before(shanghai(now).date())
+    if _phase(pipeline, now, Exchange.SH) not in _TAKES_ORDERS:
+        return []  # The exchange would take none of them.
     references = desk.market.references(day, now)
     prices = prices_of(desk, references, book.quantities(), day, now)
     found: list[Action] = []
@@ -126,9 +163,7 @@ def _lowest(pipeline: Pipeline, reference: Reference, last: int) -> int:
     now = desk.clock.now()
     exchange = Exchange(reference.symbol[-2:])
     lowest = reference.limit_down
-    phase = Phase.CLOSED
-    if desk.calendar.is_session(reference.day):
-        phase = desk.phases.phase_of(now, session=True, exchange=exchange)
+    phase = _phase(pipeline, now, exchange)
     if desk.rules is not None and phase in CAGE_PHASES:
         try:
             row = desk.rules.cages.row(exchange, reference.board, reference.day)
@@ -139,3 +174,9 @@ def _lowest(pipeline: Pipeline, reference: Reference, last: int) -> int:
         except Denied:
             pass  # the gate refuses what nobody knows the cage of
     return last // tick * tick if lowest is None else lowest
+
+
+def _phase(pipeline: Pipeline, now: datetime, exchange: Exchange) -> Phase:
+    desk = pipeline.desk
+    session = desk.calendar.is_session(shanghai(now).date())
+    return desk.phases.phase_of(now, session=session, exchange=exchange)

@@ -128,7 +128,9 @@ class Pipeline:
 
         Raises:
             Denied: RISK_KILL_SWITCH while nothing may be sent; no model is asked then.
+            Unavailable: BROKER_DISCONNECTED until both sides were compared after an outage.
         """
+        self.desk.line.require()
         await self.seat.read_control()
         level = self.seat.level()
         if level >= KillLevel.NO_ORDERS:
@@ -401,8 +403,9 @@ class Pipeline:
 
     async def reconcile(self, trigger: str) -> Reconciliation:
         """Compare our books with the venue's; a difference restrains the account."""
-        async with self.seat.believed():
-            return await self.seat.timed("reconciliation", self.reconciler.run, trigger)
+        with self.desk.line.comparison():
+            async with self.seat.believed():
+                return await self.seat.timed("reconciliation", self.reconciler.run, trigger)
 
     async def open_day(self, day: date) -> None:
         """Book what holders of record receive on `day`, once."""

@@ -24,7 +24,7 @@ from caopan.application.holdings_file import FIRST_DAY, Findings, HeldLot, Holdi
 from caopan.application.pipeline import Pipeline
 from caopan.application.ports.store import Reconciliation, Run, RunKind
 from caopan.application.replay.clock import ReplayClock
-from caopan.bootstrap.desks import DeskChoice, choice_of, counter_of, sat_down
+from caopan.bootstrap.desks import DeskChoice, Purpose, choice_of, counter_of, sat_down
 from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.ledger.chain import Draft, Stage
 from caopan.domain.market.calendar import TradingCalendar
@@ -216,9 +216,7 @@ async def import_account(
         settings,
         choice,
         clock_at(at),
-        create=True,
-        opening=opening,
-        trigger=_REQUEST,
+        Purpose(create=True, opening=opening, trigger=_REQUEST),
     ) as pipeline:
         newest = await _newest_comparison(pipeline)
         return Imported(await _balance(pipeline, was_new=opening.was_new), opening.lots, newest)
@@ -315,7 +313,9 @@ async def compare(
                 async with store.begin(run.run_id) as uow:
                     before = await uow.controls.get()
                 break
-    async with sat_down(database_url, settings, choice, clock, trigger=_REQUEST) as pipeline:
+    async with sat_down(
+        database_url, settings, choice, clock, Purpose(trigger=_REQUEST)
+    ) as pipeline:
         run = pipeline.desk.run
         newest = await _newest_comparison(pipeline)
         return Compared(run.run_id, run.account_id, newest, before, pipeline.seat.control)
@@ -342,7 +342,7 @@ async def cancel(
     """
     run, order_id = named
     choice, clock = choice_of(settings, run)
-    async with sat_down(database_url, settings, choice, clock, to_trade=False) as pipeline:
+    async with sat_down(database_url, settings, choice, clock, Purpose(to_trade=False)) as pipeline:
         order = pipeline.account.working.get(order_id)
         if order is None:
             async with pipeline.seat.begin() as uow:

@@ -96,12 +96,12 @@ class Resumed:
 
 async def apply_halt(database_url: str, settings: Settings, run: Run) -> CarriedOut:
     """Cancel and flatten as the level asks, where no other process holds the account."""
-    from caopan.bootstrap.desks import choice_of, sat_down  # noqa: PLC0415 - flags are written first
+    from caopan.bootstrap.desks import Purpose, choice_of, sat_down  # noqa: PLC0415 - flags are written first
 
     try:
         choice, clock = choice_of(settings, run)
         # Sitting down at a halted desk carries the halt out.
-        async with sat_down(database_url, settings, choice, clock, to_trade=False):
+        async with sat_down(database_url, settings, choice, clock, Purpose(to_trade=False)):
             return CarriedOut.HERE
     except Conflict:
         return CarriedOut.BY_TRADER
@@ -111,7 +111,7 @@ async def apply_halt(database_url: str, settings: Settings, run: Run) -> Carried
 
 async def reconcile(database_url: str, settings: Settings, run: Run) -> Reconciliation | None:
     """Compare the books of `run` with its venue's now; None where no venue can be asked here."""
-    from caopan.bootstrap.desks import choice_of, sat_down  # noqa: PLC0415 - as above
+    from caopan.bootstrap.desks import Purpose, choice_of, sat_down  # noqa: PLC0415 - as above
 
     if run.kind is not RunKind.DESK:
         return None
@@ -121,7 +121,7 @@ async def reconcile(database_url: str, settings: Settings, run: Run) -> Reconcil
         return None
     async with (
         sat_down(
-            database_url, settings, choice, clock, trigger="request", to_trade=False
+            database_url, settings, choice, clock, Purpose(trigger="request", to_trade=False)
         ) as pipeline,
         pipeline.seat.begin() as uow,
     ):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from caopan.adapters.clock.system import SystemClock
 from caopan.application.replay.clock import ReplayClock
-from caopan.bootstrap.desks import DeskChoice, sat_down, session_in_hand
+from caopan.bootstrap.desks import DeskChoice, Purpose, sat_down, session_in_hand
 from caopan.domain.decision.cycle import Cycle
 from caopan.kernel.clock import Clock, shanghai
 from caopan.settings import Settings
@@ -54,7 +54,7 @@ async def run_cycle(database_url: str, settings: Settings, request: CycleRequest
         cash=request.cash, model=request.model, data=request.data, seed=request.seed
     )
     clock: Clock = SystemClock() if request.at is None else ReplayClock(request.at)
-    async with sat_down(database_url, settings, choice, clock, create=True) as pipeline:
+    async with sat_down(database_url, settings, choice, clock, Purpose(create=True)) as pipeline:
         slot = f"{shanghai(clock.now()):%H:%M:%S.%f}"
         cycle = await pipeline.run_cycle(slot, session_in_hand(pipeline.desk.calendar, clock))
     desk = pipeline.desk

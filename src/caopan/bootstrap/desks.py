@@ -1,22 +1,24 @@
 """The desk's own account: found or opened, sat down at, brought up to the present.
 
 Owns the object graph of a desk run for every command that acts on it (`cycle`, `account`,
-`cancel`, `reconcile`, `halt`). A desk is created once and lives on; days that passed since the
-last decision are settled and closed first, in order. Must never let two data sets share one desk,
-nor two processes one account.
+`cancel`, `reconcile`, `halt`, `trader`). A desk is created once and lives on; days that passed
+since the last decision are settled and closed first, in order. Must never let two data sets share
+one desk, nor two processes one account.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from caopan.adapters.brokers.remote.client import RemoteBroker
 from caopan.adapters.brokers.sandbox.venue import SandboxVenue
 from caopan.adapters.brokers.second_gate import SecondGate
 from caopan.adapters.clock.system import SystemClock, monotonic_ms
@@ -26,16 +28,21 @@ from caopan.adapters.postgres.connection import conninfo
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.adapters.rules.book import load_rules
 from caopan.application.account_movements import follow
+from caopan.application.desk import Desk
 from caopan.application.halting import carry_out
+from caopan.application.line import Line, WatchedBroker
 from caopan.application.pipeline import Pipeline
+from caopan.application.ports.broker import VenueAccount, VenueMovement
 from caopan.application.ports.store import Run, RunKind, Store
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import SETTLE_AT
+from caopan.bootstrap.broker_line import BrokerDoor, desk_over_line
 from caopan.bootstrap.gate_check import policy_at_any_rate, policy_in_force
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
 from caopan.bootstrap.models import choose_model
-from caopan.bootstrap.replaying import Restraints, opened_desk
+from caopan.bootstrap.replaying import DeskParts, Restraints, opened_desk
 from caopan.bootstrap.run_config import DEFAULT_CASH, DEFAULT_MODEL, RunConfig, config_hash
+from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.kill_switch import KillLevel
@@ -87,25 +94,72 @@ class Opening(Protocol):
         ...
 
 
+class Counter(Protocol):
+    """Where money and shares are moved beside all trading: the sandbox's, here or over a line."""
+
+    async def deposit(self, key: str, cash: int) -> None:
+        """Pay in units, once per key."""
+        ...
+
+    async def withdraw(self, key: str, cash: int) -> None:
+        """Pay out units, once per key."""
+        ...
+
+    async def bring_in(self, key: str, lots: Sequence[BroughtLot]) -> None:
+        """Add holdings, once per key."""
+        ...
+
+    async def movements(self) -> Sequence[VenueMovement]:
+        """Return all that ever came in or went out, oldest first."""
+        ...
+
+    async def account(self) -> VenueAccount:
+        """Return cash and positions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """A process that stays at a desk."""
+
+    name: str
+    """What others are told of who sits there."""
+    line: Line
+    """What it knows of its line to the venue, over all its sittings."""
+    door: BrokerDoor | None = None
+    """None: the sandbox lives in the same process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purpose:
+    """What somebody sits down at a desk for."""
+
+    create: bool = False
+    """Open the desk if there is none."""
+    opening: Opening | None = None
+    trigger: str = "start"
+    """Why the books are compared with the venue's."""
+    to_trade: bool = True
+    """Else neither fresh data nor a usable model is asked for: a cancel must not wait for them."""
+    keeper: Keeper | None = None
+
+
+TO_TRADE = Purpose()
+
+
 @asynccontextmanager
 async def sat_down(
     database_url: str,
     settings: Settings,
     choice: DeskChoice,
     clock: Clock,
-    *,
-    create: bool = False,
-    opening: Opening | None = None,
-    trigger: str = "start",
-    to_trade: bool = True,
+    purpose: Purpose = TO_TRADE,
 ) -> AsyncGenerator[Pipeline]:
     """Give the chosen desk's pipeline: leased, started, and brought up to the present.
 
-    Without `to_trade` neither fresh data nor a usable model is asked for: a cancel must not wait
-    for them. A halt is carried out before the desk is left, too.
-
-    What moved at the counter is booked first, then `opening` is done, then the days that have
-    passed are closed and the books compared with the venue's; `trigger` tells why.
+    A halt is carried out before the desk is left, too. What moved at the counter is booked first,
+    then the opening is done, then the days that have passed are closed and the books compared with
+    the venue's.
 
     Raises:
         ConfigInvalid: POLICY_INVALID or GATE_FILE_UNREADABLE if risk.json in CAOPAN_HOME is wrong.
@@ -114,10 +168,12 @@ async def sat_down(
         ConfigInvalid: DESK_UNKNOWN if there is no such desk and none is to be opened,
             CLOCK_BACKWARDS if the desk has already acted after `clock`.
         Conflict: RUN_BUSY if another process sits there.
+        Unavailable: BROKER_DISCONNECTED if the broker's process does not answer.
     """
-    home = settings.home
+    home, to_trade, opening = settings.home, purpose.to_trade, purpose.opening
     policy = policy_in_force(home)[0] if to_trade else policy_at_any_rate(home)
-    async with PostgresStore(database_url) as store:
+    name = purpose.keeper.name if purpose.keeper else f"caopan, process {os.getpid()}"
+    async with PostgresStore(database_url, name=name) as store:
         calendar = await open_calendar(store)
         today = session_in_hand(calendar, clock)
         market = open_market(choice, calendar, today)
@@ -127,7 +183,7 @@ async def sat_down(
         if opening is not None:
             opening.check(market, calendar, clock.now())
         model = choose_model(choice.model if to_trade else DEFAULT_MODEL, settings)
-        run = await _desk_run(store, choice, market, today, policy, create=create)
+        run = await _desk_run(store, choice, market, today, policy, create=purpose.create)
         switch = FlagSwitch(
             flag_sources(settings.home, run.run_id, conninfo(database_url)),
             lambda: monotonic_ms() / 1000,
@@ -135,21 +191,35 @@ async def sat_down(
         async with store.lease(run.run_id):
             with switch:
                 held = Restraints(policy, switch)
-                async with opened_desk(
-                    database_url, store, run, market, model, clock, calendar, held
-                ) as desk:
+                parts = DeskParts(store, run, market, model, clock, calendar, held)
+                async with _at_its_venue(database_url, parts, purpose.keeper) as desk:
                     pipeline = Pipeline(desk)
-                    await _refuse_going_back(pipeline)
-                    # What the desk was opened with, on both sides, whatever is asked for now.
-                    await pipeline.start(units(str(run.config["cash"])))
-                    await follow(pipeline.seat, await counter_of(pipeline).movements(), BY_COUNTER)
-                    if opening is not None:
-                        await opening.carry(pipeline)
-                    await _catch_up(pipeline, calendar, today, trigger)
-                    _remember(settings, choice, clock)
+                    await _bring_up(pipeline, today, purpose)
+                    note_place(settings, choice, clock)
                     yield pipeline
                     if pipeline.seat.level() >= KillLevel.NO_ORDERS:
                         await carry_out(pipeline, "halted meanwhile")
+
+
+def _at_its_venue(
+    database_url: str, parts: DeskParts, keeper: Keeper | None
+) -> AbstractAsyncContextManager[Desk]:
+    if keeper is None:
+        return opened_desk(database_url, parts)
+    if keeper.door is None:
+        return opened_desk(database_url, parts, keeper.line)
+    return desk_over_line(keeper.door, parts, keeper.line)
+
+
+async def _bring_up(pipeline: Pipeline, today: date, purpose: Purpose) -> None:
+    """Start, book what moved at the counter, do the opening, and go through the days since."""
+    await _refuse_going_back(pipeline)
+    # What the desk was opened with, on both sides, whatever is asked for now.
+    await pipeline.start(units(str(pipeline.desk.run.config["cash"])))
+    await follow(pipeline.seat, await counter_of(pipeline).movements(), BY_COUNTER)
+    if purpose.opening is not None:
+        await purpose.opening.carry(pipeline)
+    await _catch_up(pipeline, pipeline.desk.calendar, today, purpose.trigger)
 
 
 def choice_of(settings: Settings, run: Run) -> tuple[DeskChoice, Clock]:
@@ -182,12 +252,12 @@ def session_in_hand(calendar: TradingCalendar, clock: Clock) -> date:
     return calendar.on_or_before(local.date() if known else local.date() - timedelta(days=1))
 
 
-def counter_of(pipeline: Pipeline) -> SandboxVenue:
+def counter_of(pipeline: Pipeline) -> Counter:
     """Return the counter at which money and shares move: the desk's venue is the sandbox."""
     broker = pipeline.desk.broker
-    if isinstance(broker, SecondGate):
+    while isinstance(broker, WatchedBroker | SecondGate):
         broker = broker.inner
-    if not isinstance(broker, SandboxVenue):
+    if not isinstance(broker, SandboxVenue | RemoteBroker):
         raise Denied(
             "PERMISSION_COUNTER",
             f"money and shares are not moved at {broker.name} from here",
@@ -288,12 +358,12 @@ async def _desk_run(
     )
 
 
-def _remember(settings: Settings, choice: DeskChoice, clock: Clock) -> None:
+def note_place(settings: Settings, choice: DeskChoice, clock: Clock) -> None:
     """Note on this machine where the desk's data lies and which time it lives in."""
     note = _note(settings, choice.account_id)
     note.parent.mkdir(parents=True, exist_ok=True)
     data = None if choice.data is None else str(choice.data.resolve())
-    at = iso(clock.now()) if isinstance(clock, ReplayClock) else None
+    at = None if isinstance(clock, SystemClock) else iso(clock.now())
     fresh = note.with_suffix(".new")
     fresh.write_text(json.dumps({"data": data, "at": at}), encoding="utf-8")
     fresh.replace(note)

@@ -25,7 +25,9 @@ from caopan.adapters.postgres.store import PostgresStore
 from caopan.adapters.postgres.venue_journal import PostgresVenueJournal
 from caopan.adapters.rules.book import load_rules
 from caopan.application.desk import Desk
+from caopan.application.line import Line, WatchedBroker
 from caopan.application.pipeline import Pipeline
+from caopan.application.ports.broker import Broker
 from caopan.application.ports.kill_switch import KillSwitch, Released
 from caopan.application.ports.market_data import DatasetInfo, MarketData
 from caopan.application.ports.model import Model
@@ -80,6 +82,19 @@ class Restraints:
 
     policy: RiskPolicy
     kill_switch: KillSwitch
+
+
+@dataclass(frozen=True, slots=True)
+class DeskParts:
+    """What a desk is made of beside its broker."""
+
+    store: Store
+    run: Run
+    market: MarketData
+    model: Model
+    clock: Clock
+    calendar: TradingCalendar
+    restraints: Restraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +155,16 @@ async def run_replay(
             store.lease(run.run_id),
             opened_desk(
                 database_url,
-                store,
-                run,
-                market,
-                model,
-                clock,
-                calendar,
-                # A market that is over hurts nobody: what halts the desk does not halt a replay.
-                Restraints(request.policy, Released()),
+                DeskParts(
+                    store,
+                    run,
+                    market,
+                    model,
+                    clock,
+                    calendar,
+                    # A market that is over hurts nobody: what halts a desk does not halt a replay.
+                    Restraints(request.policy, Released()),
+                ),
             ) as desk,
         ):
             await _refuse_finished(store, run)
@@ -173,57 +190,58 @@ async def run_replay(
 
 @asynccontextmanager
 async def opened_desk(
-    database_url: str,
-    store: Store,
-    run: Run,
-    market: MarketData,
-    model: Model,
-    clock: Clock,
-    calendar: TradingCalendar,
-    restraints: Restraints,
+    database_url: str, parts: DeskParts, line: Line | None = None
 ) -> AsyncGenerator[Desk]:
-    """Give the desk of `run` on the sandbox venue, whose journal is closed at the end."""
-    rules, policy, kill_switch = load_rules(), restraints.policy, restraints.kill_switch
+    """Give the desk of `parts` on the sandbox venue, whose journal is closed at the end."""
+    rules, run, clock = load_rules(), parts.run, parts.clock
     journal = PostgresVenueJournal(database_url, synchronous_commit=run.kind is RunKind.DESK)
     venue = SandboxVenue(
         run_id=run.run_id,
         journal=journal,
-        market=market,
+        market=parts.market,
         clock=clock,
-        calendar=calendar,
+        calendar=parts.calendar,
         rules=rules.market,
         fees=fee_schedule(rules.fees),
+    )
+    gate = SecondGate(
+        venue,
+        clock=clock,
+        switch=parts.restraints.kill_switch,
+        limits=SecondLimits(orders_per_second=venue.capabilities.orders_per_second),
     )
     try:
         await venue.load()
         # The desk pays in the same sum on its own side; the venue never reads our books.
         await venue.deposit("opening", units(str(run.config["cash"])))
-        timeout = policy.order_timeout_s
-        yield Desk(
-            run=run,
-            store=store,
-            market=market,
-            model=model,
-            broker=SecondGate(
-                venue,
-                clock=clock,
-                switch=kill_switch,
-                limits=SecondLimits(orders_per_second=venue.capabilities.orders_per_second),
-            ),
-            clock=clock,
-            calendar=calendar,
-            phases=rules.market.phases,
-            rules=rules.market,
-            kill_switch=kill_switch,
-            policy=policy,
-            order_timeout=None if timeout is None else timedelta(seconds=timeout),
-            fees=fee_schedule(rules.fees),
-            model_deadline_ms=MODEL_DEADLINE_MS,
-            licence=Licence(Venue.SANDBOX),
-            monotonic_ms=monotonic_ms,
-        )
+        yield desk_on(gate, parts, line)
     finally:
         await journal.close()
+
+
+def desk_on(broker: Broker, parts: DeskParts, line: Line | None) -> Desk:
+    """Return the desk of `parts` on `broker`, which is watched where there is a `line`."""
+    rules, policy = load_rules(), parts.restraints.policy
+    timeout = policy.order_timeout_s
+    return Desk(
+        run=parts.run,
+        store=parts.store,
+        market=parts.market,
+        model=parts.model,
+        broker=broker if line is None else WatchedBroker(broker, line),
+        clock=parts.clock,
+        calendar=parts.calendar,
+        phases=rules.market.phases,
+        rules=rules.market,
+        kill_switch=parts.restraints.kill_switch,
+        line=line or Line(),
+        policy=policy,
+        order_timeout=None if timeout is None else timedelta(seconds=timeout),
+        fees=fee_schedule(rules.fees),
+        model_deadline_ms=MODEL_DEADLINE_MS,
+        licence=Licence(Venue.SANDBOX),
+        monotonic_ms=monotonic_ms,
+    )
 
 
 def _open_market(

@@ -96,6 +96,10 @@ class PointStore:
         """Pass on."""
         return self._inner.lease(run_id)
 
+    async def confirm_lease(self, run_id: int) -> None:
+        """Pass on."""
+        await self._inner.confirm_lease(run_id)
+
     async def system_control(self) -> Control:
         """Pass on."""
         return await self._inner.system_control()

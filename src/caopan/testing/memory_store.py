@@ -165,6 +165,14 @@ class MemoryStore:
         """
         return self._leased(run_id)
 
+    async def confirm_lease(self, run_id: int) -> None:
+        """Look whether this process still holds the lease of a run."""
+        fence = self._fences.get(run_id)
+        if fence is None:
+            raise Conflict("RUN_NOT_LEASED", f"this process does not hold run {run_id}")
+        if fence != self.database.runs[run_id].fence:
+            raise Conflict("RUN_FENCED", f"run {run_id} was taken over by another process")
+
     async def system_control(self) -> Control:
         """Return what stands against the trading of all accounts, `Control()` before the first."""
         stored = self.database.system_controls

@@ -1,9 +1,9 @@
 """A seeded event loop with virtual time: deterministic simulation of the whole chain.
 
-Owns SimLoop and `simulate`: no socket is ever waited for, time jumps to the next timer, and ready
-callbacks run in an order drawn from the seed, so that one seed explores one interleaving and gives
-the same trace again. Must never be used outside tests: it leans on two private names of CPython's
-asyncio (checked in the tests for each supported version).
+Owns SimLoop, its clock and `simulate`: no socket is ever waited for, time jumps to the next timer,
+and ready callbacks run in an order drawn from the seed, so that one seed explores one interleaving
+and gives the same trace again. Must never be used outside tests: it leans on two private names of
+CPython's asyncio (checked in the tests for each supported version).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import collections
 import random  # noqa: TID251 - seeded: it draws the interleaving
 import selectors
 from collections.abc import Coroutine
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -63,6 +64,22 @@ class SimLoop(asyncio.SelectorEventLoop):
             loop._ready = collections.deque(ready)  # noqa: SLF001 - as above
         super_loop: Any = super()
         super_loop._run_once()  # noqa: SLF001 - the base class's own step
+
+
+class LoopClock:
+    """A Clock whose time is that of the running event loop: virtual on a SimLoop."""
+
+    def __init__(self, start: datetime) -> None:
+        """Show `start` (aware) when the loop's time is 0."""
+        self._start = start
+
+    def now(self) -> datetime:
+        """Return the present instant."""
+        return self._start + timedelta(seconds=asyncio.get_running_loop().time())
+
+    async def pause(self, by: timedelta) -> None:
+        """Wait for `by`."""
+        await asyncio.sleep(by.total_seconds())
 
 
 def simulate(program: Coroutine[Any, Any, T], seed: int = 0) -> T:

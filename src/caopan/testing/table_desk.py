@@ -15,6 +15,7 @@ from typing import Any
 
 from caopan.adapters.rules.book import load_rules
 from caopan.application.desk import Desk
+from caopan.application.line import Line, WatchedBroker
 from caopan.application.pipeline import Pipeline
 from caopan.application.ports.broker import Broker, Capabilities
 from caopan.application.ports.model import ModelRequest
@@ -28,7 +29,7 @@ from caopan.domain.orders.order import Fill, Order
 from caopan.domain.risk.kill_switch import KillLevel
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.venue import Licence, Venue
-from caopan.kernel.clock import at_shanghai
+from caopan.kernel.clock import Clock, at_shanghai
 from caopan.kernel.money import units
 from caopan.testing.counter import COUNTER, Counter
 from caopan.testing.crash_points import CrashPlan, PointBroker, PointStore
@@ -69,19 +70,28 @@ class TableDesk:
         order_timeout: timedelta | None = None,
         wrap: Callable[[Broker], Broker] = lambda broker: broker,
         at: time = time(10),
+        clock: Clock | None = None,
+        line: Line | None = None,
     ) -> None:
-        """Stand at `at` of DAY; `wrap` may stand between the hand and the counter."""
+        """Stand at `at` of DAY, or go by `clock`; `wrap` may stand between hand and counter.
+
+        With a `line` the broker is watched, as in a process that keeps the account.
+        """
         self.rules = load_rules()
         self.fees = fee_schedule(self.rules.fees)
         self.clock = ReplayClock(at_shanghai(DAY, at))
+        self._goes_by: Clock = clock or self.clock
         self.counter = Counter(
-            self.clock,
+            self._goes_by,
             self.fees,
             CASH,
             capabilities=capabilities,
             cancels_at_once=cancels_at_once,
         )
         self.broker = wrap(self.counter)
+        self.line = line or Line()
+        if line is not None:
+            self.broker = WatchedBroker(self.broker, line)
         self.lever = Lever()
         self.policy = policy
         self.order_timeout = order_timeout
@@ -117,7 +127,7 @@ class TableDesk:
             market=self.market,
             model=self.model,
             broker=self.broker,
-            clock=self.clock,
+            clock=self._goes_by,
             calendar=TradingCalendar("table", SESSIONS[0], SESSIONS[-1], SESSIONS),
             phases=self.rules.market.phases,
             policy=self.policy,
@@ -127,6 +137,7 @@ class TableDesk:
             monotonic_ms=lambda: 0.0,
             rules=self.rules.market,
             kill_switch=self.lever,
+            line=self.line,
             order_timeout=self.order_timeout,
         )
         if plan is not None:
@@ -163,7 +174,7 @@ class TableDesk:
 
     async def settle(self, after: timedelta = timedelta()) -> None:
         """Let time pass, and hear what the counter has to say."""
-        await self.clock.pause(after)
+        await self._goes_by.pause(after)
         await self.pipeline.settle()
 
     async def order(self, order: Order) -> Order:

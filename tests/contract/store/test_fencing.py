@@ -10,7 +10,7 @@ import pytest
 from caopan.application.ports.store import RunStatus
 from caopan.domain.ledger.chain import Stage
 from caopan.domain.orders.order import OrderStatus, moved
-from caopan.kernel.errors import Conflict
+from caopan.kernel.errors import Conflict, Unavailable
 from caopan.testing.store_samples import (
     sample_control,
     sample_cycle,
@@ -157,3 +157,18 @@ async def test_an_operator_needs_no_lease(backend, run_id, what):
     async with backend.store.lease(run_id), backend.other.begin(run_id) as uow:
         await OPERATORS[what](uow)
         await uow.commit()
+
+
+async def test_a_holder_is_confirmed_until_it_gives_the_lease_back(backend, run_id):
+    for _ in range(2):
+        async with backend.store.lease(run_id):
+            await backend.store.confirm_lease(run_id)
+            await backend.store.confirm_lease(run_id)
+        with pytest.raises(Conflict, match="RUN_NOT_LEASED"):
+            await backend.store.confirm_lease(run_id)
+
+
+async def test_a_former_holder_learns_that_it_is_none(run_id, stale):
+    # Its connection is gone, or somebody else's token is newer: both end its sitting.
+    with pytest.raises((Conflict, Unavailable), match=r"RUN_FENCED|DB_UNREACHABLE"):
+        await stale.confirm_lease(run_id)

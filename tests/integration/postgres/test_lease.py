@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from caopan.adapters.postgres.store import PostgresStore
+from caopan.application.ports.store import RunKind
 from caopan.domain.orders.order import OrderStatus, moved
-from caopan.kernel.errors import Conflict
+from caopan.kernel.errors import Conflict, Unavailable
 from caopan.testing.store_samples import sample_draft, sample_order, sample_time
 
 HOLDER = """
@@ -51,6 +52,30 @@ async def test_a_run_held_by_another_process_is_busy_until_that_is_killed(store,
         except Conflict:
             await asyncio.sleep(0.01)
     pytest.fail("the lease of a killed process was never freed")
+
+
+async def test_who_comes_second_is_told_who_is_there(clean_database, unheld):
+    name = "caopan trader, process 4711"
+    async with (
+        PostgresStore(clean_database, name=name) as first,
+        first.lease(unheld),
+        PostgresStore(clean_database) as second,
+    ):
+        with pytest.raises(Conflict, match=f"held by {name}") as caught:
+            async with second.lease(unheld):
+                pass
+        assert name in caught.value.remedy
+        other = await first.create_run(RunKind.REPLAY, "another", {}, "d" * 64, sample_time())
+        async with second.lease(other.run_id):
+            await second.confirm_lease(other.run_id)
+
+
+async def test_a_connection_that_broke_is_no_lease(store, unheld, superuser):
+    async with store.lease(unheld):
+        await store.confirm_lease(unheld)
+        break_lease(superuser)
+        with pytest.raises(Unavailable, match="DB_UNREACHABLE"):
+            await store.confirm_lease(unheld)
 
 
 async def test_a_holder_that_lost_its_lease_can_append_nothing_more(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, time, timedelta
 
 import pytest
 
 from caopan.application import account_movements as movements
-from caopan.application.halting import carry_out
+from caopan.application.halting import carry_out, stop_account
 from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.decision.shapes import Action, ActionType
 from caopan.domain.orders.order import OrderStatus, OrderType, Side
@@ -107,6 +108,29 @@ async def test_what_a_resting_sale_holds_is_put_up_for_sale_as_well():
     assert left.unsold == {}
     assert [(one.qty, one.price) for one in left.still_open] == [(1_000, units(9))]
     assert (await desk.order(resting)).status is S.CANCELED
+
+
+@pytest.mark.parametrize("at", [time(3), time(12), time(15, 30)])
+async def test_nothing_is_put_up_for_sale_while_the_exchange_takes_no_orders(at):
+    desk = await stocked(TableDesk(at=at), 1_000)
+    desk.lever.at = KillLevel.FLATTEN
+    left = await carry_out(desk.pipeline, "drill")
+    assert left.unsold == {FIRST: 1_000}
+    assert await desk.cycles() == []
+
+
+async def test_an_account_is_stopped_once_and_what_stands_higher_stays():
+    desk = await TableDesk().open()
+    seat = desk.pipeline.seat
+    for _ in range(2):
+        await stop_account(seat, "x" * 900, "test")
+        assert (seat.control.level, seat.control.version) == (KillLevel.NO_ORDERS, 1)
+    assert len(seat.control.reason) == 500
+    async with seat.begin() as uow:
+        await uow.controls.put(replace(seat.control, level=KillLevel.FLATTEN, version=2))
+        await uow.commit()
+    await stop_account(seat, "y", "test")
+    assert (seat.control.level, seat.control.version) == (KillLevel.FLATTEN, 2)
 
 
 async def test_what_a_slow_venue_frees_is_put_up_for_sale_by_the_next_look():

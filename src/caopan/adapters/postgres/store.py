@@ -27,7 +27,7 @@ from caopan.adapters.postgres.repositories.controls import (
     control_values,
     version_taken,
 )
-from caopan.adapters.postgres.repositories.lease import Lease
+from caopan.adapters.postgres.repositories.lease import Lease, fenced, not_leased
 from caopan.adapters.postgres.repositories.runs import SELECT_RUNS, run_of
 from caopan.adapters.postgres.uow import PostgresUnitOfWork
 from caopan.application.ports.store import Run, RunKind, RunStatus
@@ -60,6 +60,13 @@ _INSERT_CALENDAR: Final = (
     " VALUES (%(name)s, %(version)s, %(sessions)s::date[])"
 )
 _TRY_LEASE: LiteralString = "SELECT pg_try_advisory_lock(%s::int, %s::int)"
+_NAMED: LiteralString = "SELECT set_config('application_name', %s, false)"
+_HELD_BY: LiteralString = (
+    "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
+    " WHERE locktype = 'advisory' AND classid::int = %s AND objid::int = %s AND granted"
+    " AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+_FENCE: LiteralString = "SELECT fence FROM ledger_head WHERE run_id = %s"
 _NEXT_FENCE: LiteralString = (
     "UPDATE ledger_head SET fence = fence + 1 WHERE run_id = %s RETURNING fence, seq, hash"
 )
@@ -69,17 +76,25 @@ class PostgresStore:
     """Store on PostgreSQL; `async with` closes its connections."""
 
     def __init__(
-        self, url: str, *, synchronous_commit: bool = True, pool_size: int = _POOL_SIZE
+        self,
+        url: str,
+        *,
+        synchronous_commit: bool = True,
+        pool_size: int = _POOL_SIZE,
+        name: str = "another process",
     ) -> None:
         """Keep where the database is; nothing is connected yet.
 
         Without `synchronous_commit` a crash of the server may lose the last commits, never tear
-        them: enough for a replay, which can be run again.
+        them: enough for a replay, which can be run again. `name` (of at most 63 bytes) is what
+        others are told of who holds a lease.
         """
         self._url = url
         self._synchronous = synchronous_commit
         self._pool = Pool(url, synchronous_commit=synchronous_commit, size=pool_size)
         self._leases: dict[int, Lease] = {}
+        self._holders: dict[int, Driver] = {}
+        self._name = name
 
     async def __aenter__(self) -> Self:
         """Return the store."""
@@ -164,6 +179,22 @@ class PostgresStore:
         """
         return self._leased(run_id)
 
+    async def confirm_lease(self, run_id: int) -> None:
+        """Ask over the connection that holds the lease; it is held as long as that lives.
+
+        Raises Conflict RUN_NOT_LEASED or RUN_FENCED, Unavailable if the connection is gone.
+        """
+        lease, holder = self._leases.get(run_id), self._holders.get(run_id)
+        if lease is None or holder is None:
+            raise not_leased(run_id)
+        try:
+            cursor = await holder.execute(_FENCE, (run_id,))
+            row = await cursor.fetchone()
+        except psycopg.Error as error:
+            raise translated(error, lost=holder.closed) from error
+        if row is None or row[0] != lease.fence:
+            raise fenced(run_id, lease)
+
     async def system_control(self) -> Control:
         """Return what stands against the trading of all accounts, `Control()` before the first."""
         async with self._session() as session:
@@ -210,22 +241,28 @@ class PostgresStore:
         # Its own connection: the lock lives as long as this session of the database does.
         holder = await connect(self._url)
         try:
-            self._leases[run_id] = await _take(holder, run_id)
+            self._leases[run_id] = await _take(holder, run_id, self._name)
+            self._holders[run_id] = holder
             yield
         finally:
             self._leases.pop(run_id, None)
+            self._holders.pop(run_id, None)
             await holder.close()
 
 
-async def _take(holder: Driver, run_id: int) -> Lease:
+async def _take(holder: Driver, run_id: int, name: str) -> Lease:
     try:
+        await holder.execute(_NAMED, (name,))
         cursor = await holder.execute(_TRY_LEASE, (_LEASE_CLASS, run_id))
         taken = await cursor.fetchone()
         if taken is None or not taken[0]:
+            cursor = await holder.execute(_HELD_BY, (_LEASE_CLASS, run_id))
+            found = await cursor.fetchone()
+            other = found[0] if found is not None and found[0] else "another process"
             raise Conflict(
                 "RUN_BUSY",
-                f"run {run_id} is being traded by another process",
-                remedy="wait until it ends, or stop it",
+                f"run {run_id} is held by {other}",
+                remedy=f"wait until {other} ends, or stop it; a halt reaches it all the same",
             )
         await holder.execute(ENSURE_AHEAD)
         cursor = await holder.execute(_NEXT_FENCE, (run_id,))

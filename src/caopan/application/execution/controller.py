@@ -372,6 +372,8 @@ class Controller:
             await self.seat.record([records.settled_debt(found)], transactions=[found])
 
     async def _send_waiting_orders(self) -> None:
+        if not self.seat.desk.line.may_place:
+            return  # They wait until both sides were compared, rather than be refused.
         waiting = {
             o.decision_id
             for o in self.seat.account.working.values()

@@ -406,6 +406,14 @@ class Store(Protocol):
         """
         ...
 
+    async def confirm_lease(self, run_id: int) -> None:
+        """Look whether this process still holds the lease of a run.
+
+        Raises Conflict RUN_NOT_LEASED or RUN_FENCED if it does not, Unavailable if the connection
+        that held it is gone: somebody else may take it.
+        """
+        ...
+
     async def system_control(self) -> Control:
         """Return what stands against all accounts, `Control()` before the first."""
         ...

@@ -24,10 +24,12 @@ from caopan.application.ports.broker import (
     FillReport,
     OrderStatusReport,
     VenueAccount,
+    VenueMovement,
     VenueOrder,
     VenuePosition,
 )
 from caopan.application.replay.clock import ReplayClock
+from caopan.domain.accounting.bookings import BroughtLot
 from caopan.domain.orders.order import Order, OrderStatus, OrderType, Side
 from caopan.domain.risk.clearance import mint
 from caopan.kernel.errors import (
@@ -212,6 +214,42 @@ async def test_a_line_that_broke_before_is_opened_again():
         over.client._address = await over.server.start(("127.0.0.1", 0))
         assert await over.client.cancel(sample_order(2)) == STATUS
         assert len(over.venue.orders_seen) == 2
+
+
+async def test_who_asked_for_it_is_told_of_a_redial_and_no_order_is_the_first_word():
+    told: list[str] = []
+    order = sample_order()
+    async with line(ACCOUNT, STATUS, ACCOUNT) as over:
+        over.client._on_redial = lambda: told.append("again")
+        await over.client.account()
+        assert told == []
+        for _ in range(2):
+            await over.server.stop()
+            over.server = BrokerServer(over.venue, TOKEN)
+            over.client._address = await over.server.start(("127.0.0.1", 0))
+            if told:
+                await over.client.account()
+            else:
+                with pytest.raises(Unavailable, match="BROKER_DISCONNECTED"):
+                    await over.client.submit(order, mint(order, "policy"))
+                assert over.venue.orders_seen == []
+                assert await over.client.submit(order, mint(order, "policy")) == STATUS
+        assert told == ["again"] * 2
+
+
+async def test_what_moved_at_the_counter_is_told_over_the_line():
+    lot = BroughtLot("600001.SH", 100, 1_000, DAY)
+    moved = [VenueMovement("a", -5, NOW), VenueMovement("b", 0, NOW, (lot,))]
+
+    class Till:
+        async def movements(self) -> list[VenueMovement]:
+            return moved
+
+    venue = Venue()
+    server = BrokerServer(venue, TOKEN, counter=Till())  # type: ignore[arg-type]
+    client = RemoteBroker(("127.0.0.1", 0), TOKEN, ReplayClock(NOW))
+    async with Line(venue, server, client):
+        assert await client.movements() == moved
 
 
 async def fake_server(*answers: bytes):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from caopan.application.ports.broker import (
     OrderStatusReport,
     Report,
     VenueAccount,
+    VenueMovement,
     VenueOrder,
 )
 from caopan.domain.orders.order import Order
@@ -70,17 +71,26 @@ class RemoteBroker:
     capabilities: Capabilities
 
     def __init__(
-        self, address: Address, token: Secret, clock: Clock, timeout: timedelta = _TIMEOUT
+        self,
+        address: Address,
+        token: Secret,
+        clock: Clock,
+        timeout: timedelta = _TIMEOUT,
+        on_redial: Callable[[], None] | None = None,
     ) -> None:
         """Keep where the broker is; each request is answered within `timeout` or given up.
 
         Opening the line is part of that time. The venue's settle window grows by it: before it is
-        over, nobody here can know that an answer is lost.
+        over, nobody here can know that an answer is lost. Whoever wants to know that a line was
+        opened again gives `on_redial`; an order that would be the first thing said on such a line
+        is not sent then.
         """
         self._address = address
         self._token = token
         self._clock = clock
         self._timeout = timeout
+        self._on_redial = on_redial
+        self._has_spoken = False
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._lock = asyncio.Lock()
         self._asked = 0
@@ -152,6 +162,10 @@ class RemoteBroker:
         given = {"key": key, "lots": [plain(lot) for lot in lots]}
         await self._call("bring_in", given, changes=True)
 
+    async def movements(self) -> Sequence[VenueMovement]:
+        """Ask for all that came in or went out at the sandbox's counter."""
+        return _understood(Sequence[VenueMovement], await self._ask("movements", {}))
+
     async def _command(self, method: str, given: dict[str, Any], shape: type[T]) -> T:
         answer = await self._call(method, given, changes=True)
         try:
@@ -166,7 +180,7 @@ class RemoteBroker:
         """Send one request and return its result."""
         async with self._lock:
             deadline = self._deadline()
-            reader, writer = await self._opened(deadline)
+            reader, writer = await self._opened(deadline, places=method == "submit")
             now = self._clock.now().isoformat()
             self._asked += 1
             request = {"number": self._asked, "method": method, "given": given, "now": now}
@@ -194,7 +208,9 @@ class RemoteBroker:
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._timeout.total_seconds()
 
-    async def _opened(self, deadline: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _opened(
+        self, deadline: float, *, places: bool = False
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._line is not None:
             reader, writer = self._line
             # Two turns of the loop, so that a hang-up that has arrived is known before anything is
@@ -221,7 +237,16 @@ class RemoteBroker:
             self._drop()
             why = f"no line to the broker process: {type(error).__name__}: {error}"
             raise Unavailable("BROKER_DISCONNECTED", why, remedy=_REMEDY) from error
+        self._tell_redial(places=places)
         return line
+
+    def _tell_redial(self, *, places: bool) -> None:
+        if self._has_spoken and self._on_redial is not None:
+            self._on_redial()
+            if places:
+                why = "the line to the broker process had broken; the order was not sent"
+                raise Unavailable("BROKER_DISCONNECTED", why, remedy=_REMEDY)
+        self._has_spoken = True
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if isinstance(self._address, Path):

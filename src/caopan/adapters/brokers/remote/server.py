@@ -28,7 +28,7 @@ from caopan.adapters.brokers.remote.wire import (
     receive,
 )
 from caopan.adapters.brokers.sandbox.funds import BroughtLot
-from caopan.application.ports.broker import Broker
+from caopan.application.ports.broker import Broker, VenueMovement
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.clearance import Clearance, mint
 from caopan.kernel.errors import CaopanError, ConfigInvalid, Denied, OutcomeUnknown, Unavailable
@@ -56,6 +56,10 @@ class Counter(Protocol):
 
     async def bring_in(self, key: str, lots: Sequence[BroughtLot]) -> None:
         """Add holdings."""
+        ...
+
+    async def movements(self) -> Sequence[VenueMovement]:
+        """Return all that ever came in or went out."""
         ...
 
 
@@ -102,6 +106,7 @@ class BrokerServer:
                 "withdraw": lambda given: counter.withdraw(
                     read(str, given["key"]), read(int, given["cash"])
                 ),
+                "movements": lambda _: counter.movements(),
                 "bring_in": lambda given: counter.bring_in(
                     read(str, given["key"]), read(Sequence[BroughtLot], given["lots"])
                 ),
