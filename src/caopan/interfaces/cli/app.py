@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "caopan.interfaces.cli.demo:demo",
     "replay": "caopan.interfaces.cli.replay:replay",
     "cycle": "caopan.interfaces.cli.cycle:cycle",
+    "trader": "caopan.interfaces.cli.trader:trader",
     "account": "caopan.interfaces.cli.account:account",
     "orders": "caopan.interfaces.cli.orders:orders",
     "cancel": "caopan.interfaces.cli.orders:cancel",
