@@ -19,6 +19,14 @@ CNY = 100_000_000
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
+def cny(units: int) -> str:
+    """Return an amount of 1e-8 CNY as the shortest decimal string."""
+    whole, part = divmod(abs(units), CNY)
+    tail = f"{part:08d}".rstrip("0")
+    shown = f"{whole}.{tail}" if tail else str(whole)
+    return f"-{shown}" if units < 0 else shown
+
+
 def nothing() -> Mapping[str, Any]:
     """Return NOTHING, as the default of a field."""
     return NOTHING
