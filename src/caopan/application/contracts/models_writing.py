@@ -30,7 +30,6 @@ from caopan.application.contracts.models_config import (
 )
 from caopan.application.contracts.models_parsing import OWN_PARAMS
 from caopan.domain.gateway.endpoint import (
-    CNY,
     Budget,
     Endpoint,
     PriceRule,
@@ -38,6 +37,7 @@ from caopan.domain.gateway.endpoint import (
     Snapshot,
     StructuredOutput,
     Target,
+    cny,
 )
 
 
@@ -141,9 +141,4 @@ def _price_part(rule: PriceRule) -> PricePart:
 
 
 def _text(units: int | None) -> str | None:
-    """Return an amount of 1e-8 CNY as the shortest decimal string."""
-    if units is None:
-        return None
-    whole, part = divmod(units, CNY)
-    tail = f"{part:08d}".rstrip("0")
-    return f"{whole}.{tail}" if tail else str(whole)
+    return None if units is None else cny(units)
