@@ -158,8 +158,8 @@ def load_settings(
     )
 
 
-def resolve_secret(reference: str) -> Secret:
-    """Fetch what `env:NAME` or `file:PATH` points to.
+def resolve_secret(reference: str, *, named_by: str = "CAOPAN_MODEL_KEY") -> Secret:
+    """Fetch what `env:NAME` or `file:PATH` points to; `named_by` tells who asks for it.
 
     Raises ConfigInvalid SECRET_MISSING when it is absent, empty or unreadable.
     """
@@ -171,10 +171,12 @@ def resolve_secret(reference: str) -> Secret:
         try:
             value = Path(place).expanduser().read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = f"{where} named by CAOPAN_MODEL_KEY cannot be read: {error}"
-            raise ConfigInvalid("SECRET_MISSING", reason, remedy=f"Create {where}.") from error
+            told = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            reason = f"{where} named by {named_by} cannot be read: {told}"
+            # A decoding error holds the bytes it choked on, so it must not be chained.
+            raise ConfigInvalid("SECRET_MISSING", reason, remedy=f"Create {where}.") from None
     if not value:
-        reason = f"{where} named by CAOPAN_MODEL_KEY is empty or not set"
+        reason = f"{where} named by {named_by} is empty or not set"
         raise ConfigInvalid("SECRET_MISSING", reason, remedy=f"Put the key into {where}.")
     return Secret(value)
 

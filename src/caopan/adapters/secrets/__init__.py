@@ -1,0 +1,1 @@
+"""Secrets by reference: from the environment, from a file, or sealed in CAOPAN_HOME."""
