@@ -105,9 +105,10 @@ def load_command(name: str, lang: Language) -> TyperCommand | TyperGroup:
         single.command(name)(target)
         target = single
     else:
-        target.info.no_args_is_help = True
-        # A group of one command is still a group.
-        target.callback()(_stub)
+        # A group of one command is still a group; one that does something by itself says so.
+        if target.registered_callback is None:
+            target.info.no_args_is_help = True
+            target.callback()(_stub)
     command = cast("TyperCommand | TyperGroup", get_command(target))
     command.name = name
     _localise(command, f"cli.{name}", lang)
@@ -121,7 +122,7 @@ def _localise(command: Any, path: str, lang: Language) -> None:
     if isinstance(command, TyperGroup):
         for name, child in command.commands.items():
             _localise(child, f"{path}.{name}", lang)
-    else:
+    if not isinstance(command, TyperGroup) or command.invoke_without_command:
         command.epilog = tr(f"{path}.examples", lang)
         command.params.extend(_shared_options(lang))
     _describe(command.get_help_option(typer.Context(command)), tr("cli.option.help", lang))
