@@ -90,6 +90,27 @@ async def test_lost_with_commit_on_its_way_is_unknown_however_far_it_came(
         async with store.begin(held) as uow, asyncio.TaskGroup() as group:
             await uow.orders.save(CANCELED[:1])
             group.create_task(kill_when_waiting())
+            for _ in range(2):
+                with pytest.raises(OutcomeUnknown, match="DB_COMMIT_UNKNOWN"):
+                    await uow.commit()
+    async with store.begin(held) as uow:
+        assert (await uow.orders.all())[0].status is OrderStatus.CREATED
+
+
+async def test_of_what_was_cut_off_in_the_middle_nothing_more_is_committed(store, held, owner):
+    """A part may have been sent: it must not become durable as if it were the whole."""
+    async with store.begin(held) as uow:
+        await uow.orders.save(CANCELED[:1])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(uow._session.run("SELECT pg_sleep(30)"), 0.1)
+        with pytest.raises(Conflict, match="UOW_FAILED"):
+            await uow.commit()
+    with owner.transaction():
+        owner.execute("SELECT 1 FROM trade_order FOR UPDATE")
+        async with store.begin(held) as uow:
+            await uow.orders.save(CANCELED[:1])
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(uow.commit(), 0.1)
             with pytest.raises(OutcomeUnknown, match="DB_COMMIT_UNKNOWN"):
                 await uow.commit()
     async with store.begin(held) as uow:

@@ -26,6 +26,7 @@ from caopan.kernel.errors import (
     ConfigInvalid,
     Conflict,
     CorruptState,
+    OutcomeUnknown,
     Unavailable,
 )
 
@@ -191,7 +192,7 @@ class Session:
         self._driver: Driver | None = None
         self._queued: list[Queued] = []
         self._begun = False
-        self._refused = False
+        self._refused: CaopanError | None = None
         self._isolation = ""
 
     async def open(self) -> None:
@@ -246,8 +247,8 @@ class Session:
             self._queued.append(self._guard)
 
     def refused(self, error: CaopanError) -> CaopanError:
-        """Return `error` to be raised; nothing of this transaction can be committed any more."""
-        self._refused = True
+        """Return `error` to be raised; this session can commit nothing any more."""
+        self._refused = error
         return error
 
     async def run(self, statement: str, params: Params | None = None) -> AsyncCursor[Any]:
@@ -263,6 +264,8 @@ class Session:
 
         Raises OutcomeUnknown DB_COMMIT_UNKNOWN if the connection was lost during COMMIT.
         """
+        if isinstance(self._refused, OutcomeUnknown):
+            raise self._refused
         if self._refused or self.driver.info.transaction_status == _FAILED:
             # COMMIT would quietly roll back.
             raise Conflict(
@@ -302,8 +305,11 @@ class Session:
                 for one in sent:
                     cursors.append(await _sent(driver, one))  # noqa: PERF401 - kept up to a failure
         except psycopg.Error as error:
-            answered = sum(cursor.pgresult is not None for cursor in cursors)
-            raise self.refused(_failure(error, driver, sent, answered)) from error
+            raise self.refused(_failure(error, driver, sent, cursors)) from error
+        except BaseException:
+            # Cut off in the middle, perhaps with only a part sent: that part is no whole.
+            self.refused(_cut_off(sent))
+            raise
         return cursors[-1]
 
 
@@ -314,11 +320,26 @@ async def _sent(driver: Driver, one: Queued) -> AsyncCursor[Any]:
 
 
 def _failure(
-    error: psycopg.Error, driver: Driver, sent: Sequence[Queued], answered: int
+    error: psycopg.Error,
+    driver: Driver,
+    sent: Sequence[Queued],
+    cursors: Sequence[AsyncCursor[Any]],
 ) -> CaopanError:
-    """Return our error for the driver's about an exchange whose first `answered` were answered."""
-    failed = sent[min(answered, len(sent) - 1)]
-    if failed[2] is not None and error.sqlstate == NOT_ONE:
-        return failed[2]
-    # Lost with COMMIT somewhere in the exchange: nobody but the database knows how far it came.
-    return translated(error, lost=driver.closed, committing=sent[-1] is _COMMIT)
+    """Return our error for the driver's about an exchange; `cursors` are of what was sent of it."""
+    answered = sum(cursor.pgresult is not None for cursor in cursors)
+    missed = sent[min(answered, len(sent) - 1)][2]
+    if missed is not None and error.sqlstate == NOT_ONE:
+        return missed
+    # Without a word of the server about it, nobody but the database knows how far COMMIT came.
+    committing = sent[-1] is _COMMIT
+    untold = committing and error.sqlstate is None and len(cursors) >= len(sent) - 1
+    return translated(error, lost=driver.closed or untold, committing=committing)
+
+
+def _cut_off(sent: Sequence[Queued]) -> CaopanError:
+    """Return what stands against a session whose task was cancelled in mid exchange."""
+    message = "the task was cancelled while the database worked"
+    if sent[-1] is _COMMIT:
+        remedy = "look up what was recorded before anything is repeated"
+        return OutcomeUnknown("DB_COMMIT_UNKNOWN", message, remedy=remedy)
+    return Conflict("UOW_FAILED", message, remedy="leave the unit of work and begin another")
