@@ -1,0 +1,1 @@
+"""Prompt templates on files, rendered in a sandbox."""

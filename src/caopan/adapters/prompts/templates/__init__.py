@@ -1,0 +1,1 @@
+"""The bundled templates, one file a version and language."""
