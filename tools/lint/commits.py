@@ -13,9 +13,21 @@ from finding import Finding, Source
 
 COMMITTERS = frozenset(
     ("adapters", "postgres", f"{name}.py")
-    for name in ("bars", "connection", "schema", "store", "uow", "venue_journal")
+    for name in (
+        "bars",
+        "call_history",
+        "call_rows",
+        "client_keys",
+        "connection",
+        "models_config",
+        "schema",
+        "store",
+        "uow",
+        "venue_journal",
+    )
 )
-"""The unit of work, the doors of the schema and of runs, bulk loads, and the venue's journal."""
+"""The unit of work, the doors of the schema and of runs, bulk loads, the venue's journal, and what
+the model gateway keeps beside any run."""
 UNIT_OF_WORK = "uow"
 
 
