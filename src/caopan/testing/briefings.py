@@ -113,7 +113,6 @@ def sample_briefing(symbols: int = 5) -> dict[str, Any]:
                         "symbol": held,
                     }
                 ],
-                "rationale": "cheap against its own history",
                 "refusals": [],
                 "status": "executed",
             },
@@ -121,7 +120,6 @@ def sample_briefing(symbols: int = 5) -> dict[str, Any]:
                 "code": "RISK_POSITION_CAP",
                 "decided_at": "2023-05-31",
                 "orders": [],
-                "rationale": "",
                 "refusals": ["600001.SH RISK_POSITION_CAP"],
                 "status": "rejected_risk",
             },

@@ -16,7 +16,7 @@ from uuid import UUID
 from caopan.application.ports.store import ModelCall, NavPoint, Run, RunStatus
 from caopan.domain.accounting.journal import Book, Transaction
 from caopan.domain.decision.cycle import Cycle
-from caopan.domain.decision.shapes import CycleStage
+from caopan.domain.decision.shapes import CycleStage, Origin
 from caopan.domain.ledger.chain import Draft, Entry, Head, Stage, seal
 from caopan.domain.orders.order import Fill, Order
 from caopan.kernel.canonical import canonical
@@ -156,6 +156,17 @@ class MemoryCycles(MemoryRepository):
         """Return the newest cycle."""
         found = await self.all()
         return found[-1] if found else None
+
+    async def recent(self, most: int, before: datetime) -> Sequence[Cycle]:
+        """Return a model's closed decisions opened before `before`, newest first."""
+        ended = [
+            cycle
+            for cycle in await self.all()
+            if cycle.stage is CycleStage.CLOSED
+            and cycle.origin is Origin.MODEL
+            and cycle.opened_at < before
+        ]
+        return ended[::-1][:most]
 
     async def all(self) -> Sequence[Cycle]:
         """Return every cycle, oldest first."""

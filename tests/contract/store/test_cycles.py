@@ -39,6 +39,21 @@ async def test_cycles_come_back_oldest_first_with_their_last_stage(store, run_id
         assert (await uow.cycles.all())[0] == ended
 
 
+async def test_the_newest_closed_decisions_of_a_model_come_first(store, run_id, kept):
+    ended = [
+        closed(sample_cycle(number), DecisionStatus.NO_OP, sample_time(number))
+        for number in range(1, 5)
+    ]
+    by_hand = closed(
+        replace(sample_cycle(5), origin=Origin.OPERATOR), DecisionStatus.CANCELED, sample_time(5)
+    )
+    for cycle in (*ended, by_hand, sample_cycle(6)):
+        await kept(lambda uow, cycle=cycle: uow.cycles.add(cycle))
+    async with store.begin(run_id) as uow:
+        assert await uow.cycles.recent(2, sample_time(9)) == [ended[3], ended[2]]
+        assert await uow.cycles.recent(9, ended[2].opened_at) == [ended[1], ended[0]]
+
+
 async def test_who_decided_is_kept_and_only_a_model_needs_an_observation(store, run_id, kept):
     cycles = [
         replace(

@@ -221,7 +221,8 @@ def _position(position: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_words(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {**entry, "rationale": cleaned(str(entry.get("rationale", "")), 240)}
+    # A refusal may repeat what a model wrote.
+    return {**entry, "refusals": [cleaned(text, 240) for text in entry["refusals"]]}
 
 
 def _news(item: Mapping[str, Any], *, with_summary: bool) -> dict[str, Any]:

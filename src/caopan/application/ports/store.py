@@ -174,6 +174,10 @@ class CycleRepository(Protocol):
         """Return the newest cycle."""
         ...
 
+    async def recent(self, most: int, before: datetime) -> Sequence[Cycle]:
+        """Return a model's closed decisions opened before `before`, newest first."""
+        ...
+
     async def all(self) -> Sequence[Cycle]:
         """Return every cycle, oldest first."""
         ...

@@ -6,6 +6,7 @@ Owns the table decision. Must never judge whether a stage may follow another (th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -78,6 +79,11 @@ class PostgresCycles:
         """Return the newest cycle."""
         found = await self._read(_NEWEST + " LIMIT 1")
         return found[0] if found else None
+
+    async def recent(self, most: int, before: datetime) -> Sequence[Cycle]:
+        """Return a model's closed decisions opened before `before`, newest first."""
+        rest = " AND stage = 'closed' AND origin = 'model' AND opened_at < %(before)s"
+        return await self._read(rest + _NEWEST + " LIMIT %(most)s", before=before, most=most)
 
     async def all(self) -> Sequence[Cycle]:
         """Return every cycle, oldest first."""
