@@ -70,6 +70,8 @@ class HaltedRun:
 
     run: Run
     carried_out: CarriedOut
+    problem: CaopanError | None
+    """Why nobody did it here, or who else holds the account."""
     open_orders: Sequence[OpenOrder]
 
 
@@ -94,19 +96,23 @@ class Resumed:
 # --- call sites of the execution controller -----------------------------------------------------
 
 
-async def apply_halt(database_url: str, settings: Settings, run: Run) -> CarriedOut:
-    """Cancel and flatten as the level asks, where no other process holds the account."""
+async def apply_halt(
+    database_url: str, settings: Settings, run: Run
+) -> tuple[CarriedOut, CaopanError | None]:
+    """Cancel and flatten as the level asks, where no other process holds the account.
+
+    Where it is not done here, the error tells who holds the account, or why nobody could.
+    """
     from caopan.bootstrap.desks import Purpose, choice_of, sat_down  # noqa: PLC0415 - flags are written first
 
     try:
         choice, clock = choice_of(settings, run)
         # Sitting down at a halted desk carries the halt out.
         async with sat_down(database_url, settings, choice, clock, Purpose(to_trade=False)):
-            return CarriedOut.HERE
-    except Conflict:
-        return CarriedOut.BY_TRADER
-    except CaopanError:
-        return CarriedOut.NOBODY
+            return CarriedOut.HERE, None
+    except CaopanError as problem:
+        held = problem.code == "RUN_BUSY"
+        return (CarriedOut.BY_TRADER if held else CarriedOut.NOBODY), problem
 
 
 async def reconcile(database_url: str, settings: Settings, run: Run) -> Reconciliation | None:
@@ -219,13 +225,13 @@ async def _record(uow: UnitOfWork, action: str, asked: Operation, at: datetime) 
 async def _after_halt(
     store: PostgresStore, url: str, settings: Settings, run: Run, level: KillLevel, at: datetime
 ) -> HaltedRun:
-    carried_out = CarriedOut.NOT_NEEDED
+    carried_out, problem = CarriedOut.NOT_NEEDED, None
     if level >= KillLevel.NO_ORDERS and await _open_orders(store, run):
-        carried_out = await apply_halt(url, settings, run)
+        carried_out, problem = await apply_halt(url, settings, run)
     orders = await _open_orders(store, run)
     until = await _cancelable_until(store, at) if orders else {}
     listed = [OpenOrder(one, until.get(Exchange(one.symbol[-2:]))) for one in orders]
-    return HaltedRun(run, carried_out, listed)
+    return HaltedRun(run, carried_out, problem, listed)
 
 
 async def _open_orders(store: PostgresStore, run: Run) -> Sequence[Order]:

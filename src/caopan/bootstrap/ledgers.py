@@ -12,6 +12,7 @@ from uuid import UUID
 
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.application.ports.store import Run, UnitOfWork
+from caopan.domain.decision.cycle import Cycle
 from caopan.domain.ledger.chain import Entry, Fault, Head, Verification, Verifier
 from caopan.kernel.clock import iso
 from caopan.kernel.errors import CaopanError, ConfigInvalid
@@ -100,10 +101,23 @@ async def _newest(store: PostgresStore, run_id: int | None) -> list[tuple[int, U
         if run_id not in (None, run.run_id):
             continue
         async with store.begin(run.run_id) as uow:
-            cycle = await uow.cycles.last()
-        if cycle is not None:
-            return [(run.run_id, cycle.decision_id)]
+            newest = await uow.cycles.last()
+            if newest is not None:
+                return [(run.run_id, await _recorded_last(uow, newest))]
     return []
+
+
+async def _recorded_last(uow: UnitOfWork, newest: Cycle) -> UUID:
+    """Return, of the decisions opened at the newest one's instant, the one recorded last.
+
+    Where a desk's time stands still, a person's decision is opened at the instant of a model's.
+    """
+    found: dict[UUID, int] = {}
+    for cycle in await uow.cycles.all():
+        if cycle.opened_at == newest.opened_at:
+            async for entry, _ in uow.ledger.entries(cycle.decision_id):
+                found.setdefault(cycle.decision_id, entry.seq)
+    return max(found, key=lambda one: found[one], default=newest.decision_id)
 
 
 async def _verify(uow: UnitOfWork) -> Verification:

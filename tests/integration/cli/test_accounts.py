@@ -135,3 +135,27 @@ def test_an_order_is_listed_and_cancelled_by_the_beginning_of_its_tag(caopan):
     assert caopan("cancel", "zzz")[1]["error"]["code"] == "ORDER_UNKNOWN"
     assert caopan("reconcile")[0] == 0
     assert caopan("ledger", "verify")[1]["verified"]
+
+
+def test_last_is_what_was_decided_last_though_the_desks_time_stands_still(caopan, file):
+    opened(caopan, file, "500000")
+    at = "2025-06-04T09:16"
+    assert caopan("cycle", "--seed", "8", "--at", at)[0] == 0
+    first = caopan("risk", "explain", "last")[1]["decision_id"]
+    code, told = caopan("halt", "--level", "3", "--reason", "drill")
+    (run,) = told["runs"]
+    assert (code, run["cancelled_by"], run["problem"]) == (0, "here", None)
+    code, told = caopan("risk", "explain", "last")
+    assert (code, told["decision_id"] != first) == (0, True)
+    assert [one["pass"] for one in told["judgements"][0]["verdicts"]]
+    assert caopan("ledger", "show", "last")[1]["decision_id"] == told["decision_id"]
+
+
+def test_who_could_not_carry_a_halt_out_says_why(caopan, file, tmp_path):
+    opened(caopan, file, "500000")
+    assert caopan("cycle", "--seed", "8", "--at", "2025-06-04T09:16")[0] == 0
+    (note,) = (tmp_path / "home" / "desks").glob("*.json")
+    note.unlink()
+    code, told = caopan("halt", "--reason", "drill")
+    (run,) = told["runs"]
+    assert (code, run["cancelled_by"], run["problem"]["code"]) == (0, "nobody", "DESK_UNNOTED")

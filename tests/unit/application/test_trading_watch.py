@@ -343,6 +343,19 @@ def test_a_halt_is_carried_out_while_idle_and_compared_after(seed, is_pulled):
     assert [name for name, _ in kept.told if name.startswith("halt")] == ["halted", "halt_over"]
 
 
+def test_a_halt_ends_a_long_rest():
+    async def script(kept: Kept) -> None:
+        await kept.clock.pause(timedelta(seconds=20))
+        kept.desk.lever.at = KillLevel.NO_ORDERS
+        await kept.clock.pause(timedelta(seconds=1))
+        assert kept.told[-1][0] == "agreed"
+        assert kept.watch.tally.halts == 1
+
+    kept = Kept()
+    kept.pace = Pace(while_idle=timedelta(minutes=1))
+    keep(kept, script)
+
+
 def test_flattening_goes_on_where_it_was_held_back_and_floods_no_ledger():
     async def script(kept: Kept) -> None:
         lot = BroughtLot(FIRST, 1_000, units(10_000), SESSIONS[0])

@@ -101,8 +101,11 @@ def operator_name() -> str:
 
 
 def _written(problem: CaopanError | None) -> dict[str, Any]:
-    told = None if problem is None else {"code": problem.code, "message": problem.message}
-    return {"written": problem is None, "problem": told}
+    return {"written": problem is None, "problem": _told(problem)}
+
+
+def _told(problem: CaopanError | None) -> dict[str, str] | None:
+    return None if problem is None else {"code": problem.code, "message": problem.message}
 
 
 def _run_json(one: HaltedRun) -> dict[str, Any]:
@@ -110,6 +113,7 @@ def _run_json(one: HaltedRun) -> dict[str, Any]:
         "run_id": one.run.run_id,
         "account_id": one.run.account_id,
         "cancelled_by": one.carried_out.value,
+        "problem": _told(one.problem),
         "open_orders": [
             {
                 "client_order_id": held.order.client_order_id,
@@ -137,7 +141,9 @@ def _show(cli: Cli, file: HaltFile, done: Halted, console: Console) -> None:
         _line(console, cli.tr(key))
     for one in done.runs:
         name = cli.tr("halt.run", run_id=one.run.run_id, account=one.run.account_id)
-        _line(console, f"{name} {cli.tr(f'halt.carried_out.{one.carried_out.value}')}")
+        why = "" if one.problem is None else one.problem.message
+        done_by = cli.tr(f"halt.carried_out.{one.carried_out.value}", problem=why)
+        _line(console, f"{name} {done_by}")
         for held in one.open_orders:
             order, until = held.order, held.cancelable_until
             when = f"{shanghai(until):%H:%M:%S}" if until else cli.tr("halt.not_now")
