@@ -59,6 +59,8 @@ class Profile:
     reasoning_tokens: Sequence[str] = ("completion_tokens_details.reasoning_tokens",)
     reasoning_fields: Sequence[str] = ("reasoning_content", "reasoning")
     """Fields of a delta or message that hold thinking; passed on as they come."""
+    default_params: Mapping[str, Any] = field(default_factory=nothing)
+    """What a preset puts into a new endpoint's default_params."""
     errors: Sequence[ErrorSign] = ()
     currency: str = "CNY"
     price_provider: str = ""
