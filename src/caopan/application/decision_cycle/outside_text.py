@@ -30,12 +30,14 @@ def cleaned(text: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def fence(trace_id: UUID) -> str:
-    """Return the mark that encloses text from outside in the prompt of one decision.
+def fence(trace_id: UUID, reader: str = "actor") -> str:
+    """Return the mark that encloses text from outside in what `reader` of one decision is shown.
 
     The text was written before the trace was, so it cannot hold the mark; a replay has the same.
+    Another reader has another: what an actor writes may hold the mark it has seen.
     """
-    return f"OUTSIDE-{sha256_hex(b'caopan/fence/' + trace_id.bytes)[:_FENCE_DIGITS]}"
+    digest = sha256_hex(b"caopan/fence/" + reader.encode() + b"/" + trace_id.bytes)
+    return f"OUTSIDE-{digest[:_FENCE_DIGITS]}"
 
 
 def _is_visible(one: str) -> bool:

@@ -33,3 +33,4 @@ def test_words_stay_as_they_were_written():
 def test_the_fence_is_of_one_decision_and_the_same_in_its_replay():
     one, other = UUID(int=1), UUID(int=2)
     assert fence(one) == fence(one) != fence(other)
+    assert fence(one) != fence(one, "checker")
