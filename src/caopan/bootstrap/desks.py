@@ -28,6 +28,7 @@ from caopan.adapters.postgres.connection import conninfo
 from caopan.adapters.postgres.store import PostgresStore
 from caopan.adapters.rules.book import load_rules
 from caopan.application.account_movements import follow
+from caopan.application.config_changes import note_policy
 from caopan.application.desk import Desk
 from caopan.application.halting import carry_out
 from caopan.application.line import Line, WatchedBroker
@@ -214,6 +215,8 @@ def _at_its_venue(
 async def _bring_up(pipeline: Pipeline, today: date, purpose: Purpose) -> None:
     """Start, book what moved at the counter, do the opening, and go through the days since."""
     await _refuse_going_back(pipeline)
+    if purpose.to_trade:
+        await note_policy(pipeline.seat)
     # What the desk was opened with, on both sides, whatever is asked for now.
     await pipeline.start(units(str(pipeline.desk.run.config["cash"])))
     await follow(pipeline.seat, await counter_of(pipeline).movements(), BY_COUNTER)

@@ -31,7 +31,7 @@ from caopan.application.ports.store import (
     VenueEvent,
     VenueJournal,
 )
-from caopan.domain.ledger.chain import Draft, Entry, Head
+from caopan.domain.ledger.chain import Draft, Entry, Head, Stage
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.clearance import Clearance
 from caopan.domain.risk.kill_switch import Control
@@ -131,8 +131,10 @@ class _PointLedger:
     async def head(self) -> Head:
         return await self._inner.head()
 
-    def entries(self, decision_id: UUID | None = None) -> AsyncIterator[tuple[Entry, bytes | None]]:
-        return self._inner.entries(decision_id)
+    def entries(
+        self, decision_id: UUID | None = None, stage: Stage | None = None
+    ) -> AsyncIterator[tuple[Entry, bytes | None]]:
+        return self._inner.entries(decision_id, stage)
 
 
 class _PointUnitOfWork:

@@ -101,14 +101,14 @@ class MemoryLedger(MemoryRepository):
         return self._read().head
 
     async def entries(
-        self, decision_id: UUID | None = None
+        self, decision_id: UUID | None = None, stage: Stage | None = None
     ) -> AsyncIterator[tuple[Entry, bytes | None]]:
         """Yield entries in order of seq with their payload."""
         self._transaction.one_view()
         state = self._read()
         observed = dict(state.observations.values())
         for entry, payload in list(state.entries):
-            if decision_id in (None, entry.decision_id):
+            if decision_id in (None, entry.decision_id) and stage in (None, entry.stage):
                 kept = observed.get(entry.payload_hash, LOST) if payload is None else payload
                 yield entry, kept
 

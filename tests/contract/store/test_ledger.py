@@ -41,7 +41,10 @@ async def test_entries_come_back_as_sealed_with_their_payloads(store, run_id, ke
         assert [pair async for pair in uow.ledger.entries()] == expected
         assert await uow.ledger.head() == head
         of_one = [entry.seq async for entry, _ in uow.ledger.entries(sample_id("decision", 0))]
-    assert of_one == [1, 4]
+        of_stage = [e.seq async for e, _ in uow.ledger.entries(stage=Stage.CONFIG_CHANGE)]
+        of_both = uow.ledger.entries(sample_id("decision", 0), Stage.OUTCOME)
+        assert [(e.seq, body) async for e, body in of_both] == [(4, expected[3][1])]
+    assert (of_one, of_stage) == ([1, 4], [3])
 
 
 async def test_appending_nothing_returns_the_head(store, run_id, kept):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import date, datetime, time
 
 import pytest
@@ -66,6 +67,32 @@ def test_a_desk_trades_by_the_policy_of_its_file(clean_database, decide, tmp_pat
     reasons = [{reason["code"] for reason in one["reasons"]} for one in judged["verdicts"]]
     assert reasons
     assert all("RISK_ORDER_RATE" in codes for codes in reasons)
+
+
+def test_another_policy_is_in_the_ledger_whole_before_anything_is_done_by_it(
+    clean_database, decide, tmp_path
+):
+    told = decide(at_shanghai(MONDAY, time(9, 16)))
+    (tmp_path / "risk.json").write_text('{"limits": {"orders_per_day": 7}}', encoding="utf-8")
+    for minute in (17, 18):
+        decide(at_shanghai(MONDAY, time(9, minute)))
+
+    async def entries() -> list[tuple[str, dict]]:
+        async with PostgresStore(clean_database) as store, store.begin(told.run_id) as uow:
+            return [
+                (entry.stage.value, json.loads(body or b"{}"))
+                async for entry, body in uow.ledger.entries()
+            ]
+
+    found = asyncio.run(entries())
+    stages = [stage for stage, _ in found]
+    assert stages.count("config_change") == 2
+    at = stages.index("config_change", 1)
+    change, policy = found[at][1], RiskPolicy(orders_per_day=7)
+    assert (change["old_version"], change["version"]) == (RiskPolicy().version, policy.version)
+    assert RiskPolicy.from_json(change["body"]) == policy
+    judged = [body["policy_version"] for stage, body in found[at:] if stage == "risk"]
+    assert set(judged) == {policy.version}
 
 
 def test_no_desk_is_opened_by_a_wrong_policy(clean_database, decide, tmp_path):

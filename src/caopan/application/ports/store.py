@@ -19,7 +19,7 @@ from uuid import UUID
 
 from caopan.domain.accounting.journal import Book, Transaction
 from caopan.domain.decision.cycle import Cycle
-from caopan.domain.ledger.chain import Draft, Entry, Head
+from caopan.domain.ledger.chain import Draft, Entry, Head, Stage
 from caopan.domain.orders.order import Fill, Order
 from caopan.domain.risk.kill_switch import Control
 
@@ -142,11 +142,14 @@ class LedgerRepository(Protocol):
         """Return the recorded head."""
         ...
 
-    def entries(self, decision_id: UUID | None = None) -> AsyncIterator[tuple[Entry, bytes | None]]:
+    def entries(
+        self, decision_id: UUID | None = None, stage: Stage | None = None
+    ) -> AsyncIterator[tuple[Entry, bytes | None]]:
         """Yield entries in order of seq with their canonical payload (None where pruned).
 
-        A payload that is missing although it was never pruned comes as b"", which no JSON value is.
-        Read first in a unit of work, `head` and `entries` show one instant.
+        Of one decision, or of one stage, where that is given. A payload that is missing although it
+        was never pruned comes as b"", which no JSON value is. Read first in a unit of work, `head`
+        and `entries` show one instant.
         """
         ...
 

@@ -131,13 +131,14 @@ class PostgresLedger:
         return Head(*rows[0])
 
     async def entries(
-        self, decision_id: UUID | None = None
+        self, decision_id: UUID | None = None, stage: Stage | None = None
     ) -> AsyncIterator[tuple[Entry, bytes | None]]:
         """Yield entries in order of seq with their payload, None where pruned, LOST where lost."""
         self._session.one_view()
         pruned = {(source, month) for source, month in await self._session.rows(_PRUNINGS)}
         wanted = "" if decision_id is None else " AND decision_id = %(decision_id)s"
-        params = {"run_id": self._run_id, "decision_id": decision_id}
+        wanted += "" if stage is None else " AND stage = %(stage)s"
+        params = {"run_id": self._run_id, "decision_id": decision_id, "stage": stage}
         # A reader may stop early and read again, so that each cursor needs a name of its own.
         self._cursors += 1
         name = f"entries_{self._cursors}"
