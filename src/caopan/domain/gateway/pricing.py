@@ -208,6 +208,11 @@ class ModelPrices:
             day += _DAY_MS
 
 
+def names_model(rule: PriceRule, model: str) -> bool:
+    """Tell whether a rule's name, exact or a prefix, fits a model; case does not matter."""
+    return _nearness(rule.model.casefold(), model.casefold()) is not None
+
+
 def assumed_cost(prompt: int, completion: int, per_mtok: int) -> int:
     """Return what tokens of unknown price count as, rounded up; `per_mtok` in 1e-8 CNY."""
     return -(-(prompt + completion) * per_mtok // MTOK)
