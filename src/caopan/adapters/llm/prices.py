@@ -18,16 +18,15 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, cast
 
 from caopan.domain.gateway.endpoint import PriceRule
 from caopan.domain.gateway.pricing import names_model
 from caopan.kernel.errors import ConfigInvalid
 
-_TABLES = resources.files("caopan.adapters.llm").joinpath("price_tables")
-_LIBRARY = _TABLES.joinpath("library")
+_TABLES = Path(__file__).with_name("price_tables")
+_LIBRARY = _TABLES / "library"
 
 
 @lru_cache(maxsize=1024)
@@ -118,12 +117,12 @@ def _of_library(vendor: str) -> tuple[PriceRule, ...]:
         raise _unreadable(file, error) from error
 
 
-def _file(folder: Traversable, name: str) -> Traversable | None:
+def _file(folder: Path, name: str) -> Path | None:
     """Return the file of that very name: a vendor is no path."""
     return next((file for file in folder.iterdir() if file.name == name), None)
 
 
-def _unreadable(file: Traversable, error: Exception) -> ConfigInvalid:
+def _unreadable(file: Path, error: Exception) -> ConfigInvalid:
     return ConfigInvalid(
         "MODEL_PRICES_UNREADABLE",
         f"price table {file.name}: {type(error).__name__}: {error}",
