@@ -83,6 +83,11 @@ def structured_by(endpoint: Endpoint, profile: Profile) -> StructuredOutput:
     return profile.structured[max(fitting, key=len)] if fitting else StructuredOutput.PROMPT
 
 
+def tells_stream_usage(endpoint: Endpoint, profile: Profile) -> bool:
+    """Tell whether an endpoint tells the usage of a stream when asked."""
+    return profile.stream_usage if endpoint.stream_usage is None else endpoint.stream_usage
+
+
 def _renamed_model(call: Call, endpoint: Endpoint) -> bytes:
     if call.alias == endpoint.model:
         return call.raw
@@ -194,8 +199,7 @@ def _stream(
         changes.append("+stream")
     asked: object = body.get("stream_options")
     options = cast("dict[str, Any]", asked) if isinstance(asked, dict) else {}
-    tells = endpoint.stream_usage if endpoint.stream_usage is not None else profile.stream_usage
-    if not tells:
+    if not tells_stream_usage(endpoint, profile):
         if "stream_options" in body:
             del body["stream_options"]
             changes.append("-stream_options")

@@ -29,7 +29,6 @@ from caopan.domain.gateway.breaker import (
     adopt,
     adopt_gate,
     limited,
-    may_pass,
     merge,
     new_breaker,
     own_slices,
@@ -46,6 +45,7 @@ from caopan.domain.gateway.breaker_news import (
 )
 from caopan.domain.gateway.endpoint import Endpoint, Snapshot
 from caopan.domain.gateway.outcome import FailureClass
+from caopan.domain.gateway.routing import WELL, Health, PassedOver, health_of
 
 TELL_EVERY_MS = 200
 REPEAT_EVERY = 25
@@ -118,26 +118,12 @@ class BreakerBoard:
 
     # --- for calls ---
 
-    def refusal(self, endpoint: Endpoint) -> str | None:
-        """Return why no call should be sent now, None if one may be. Nothing is taken."""
+    def health(self, endpoint: Endpoint) -> Health:
+        """Return whether an endpoint can be asked now. Nothing is taken."""
         post = self._posts.get(endpoint.name)
         if post is None:
-            return None
-        now = self._now_ms()
-        if not may_pass(post.state, endpoint.breaker, now):
-            return f"circuit breaker open ({post.state.last.reason.value})"
-        return "rate limit: the vendor asked to wait" if shut(post.gate, now) else None
-
-    def share(self, name: str) -> float:
-        """Return the part of its weight an endpoint has, in (0, 1]."""
-        post = self._posts.get(name)
-        return 1.0 if post is None else post.state.share
-
-    def limited_for(self, name: str) -> int:
-        """Return for how many milliseconds the vendor asked to be left alone; 0: not at all."""
-        post = self._posts.get(name)
-        now = self._now_ms()
-        return post.gate.until - now if post is not None and shut(post.gate, now) else 0
+            return WELL if endpoint.enabled else Health(PassedOver.DISABLED)
+        return health_of(endpoint, post.state, post.gate, self._now_ms())
 
     async def admit(self, endpoint: Endpoint) -> Admission:
         """Let a call leave or not. PROBE: `report` or `release` must follow."""
@@ -167,23 +153,33 @@ class BreakerBoard:
         post.state = release(post.state)
 
     def report(
-        self, endpoint: Endpoint, failure: Failure | None, latency_ms: int, *, probe: bool
+        self,
+        endpoint: Endpoint,
+        failure: Failure | None,
+        *,
+        waited_ms: int,
+        total_ms: int,
+        probe: bool,
     ) -> None:
-        """Count how an attempt ended; `failure` None: well."""
+        """Count how an attempt ended; `failure` None: well.
+
+        `waited_ms` is what makes a call slow: until the first token of a stream, until the end of
+        a whole answer. `total_ms` is until the end.
+        """
         post = self._post(endpoint.name)
         now, kind = self._now_ms(), None if failure is None else failure.failure
         post.state, moved = report(
             post.state,
             endpoint.breaker,
             failure=kind,
-            latency_ms=latency_ms,
+            latency_ms=waited_ms,
             probe=probe,
             now=now,
             draw=self._draw(),
         )
         post.has_news = True
         if failure is None:
-            post.paces.append(latency_ms)
+            post.paces.append(total_ms)
             post.gate = went_through(post.gate)
         else:
             post.last_failure = f"{failure.code}: {failure.message}"

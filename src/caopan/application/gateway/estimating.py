@@ -31,17 +31,23 @@ _ASCII_A_TOKEN = 4
 
 def text_tokens(text: str) -> int:
     """Return about how many tokens a text has."""
-    if text.isascii():
-        return -(-len(text) // _ASCII_A_TOKEN)
-    # In UTF-8, nearly every letter beyond ASCII that models read takes three bytes.
-    beyond = (len(text.encode("utf-8", "replace")) - len(text)) // 2
-    return beyond + -(-max(0, len(text) - beyond) // _ASCII_A_TOKEN)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return _tokens(len(text), size)
+
+
+def _tokens(letters: int, size: int) -> int:
+    """Return the tokens of a text with so many letters, in `size` bytes of UTF-8."""
+    # Nearly every letter beyond ASCII that models read takes three bytes.
+    beyond = (size - letters) // 2
+    return beyond + -(-max(0, letters - beyond) // _ASCII_A_TOKEN)
 
 
 def prompt_tokens(call: Call) -> int:
     """Return about how many tokens a call's request has."""
-    whole = text_tokens(call.raw.decode("utf-8", "replace"))
-    if b"image_url" not in call.raw:
+    raw = call.raw
+    letters = len(raw) if raw.isascii() else len(raw.decode("utf-8", "replace"))
+    whole = _tokens(letters, len(raw))
+    if b"image_url" not in raw:
         return whole
     pictures, inside = _pictures(call.body)
     return max(0, whole - inside) + pictures * PICTURE_TOKENS

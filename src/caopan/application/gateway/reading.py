@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
@@ -137,7 +138,7 @@ def reading_of(parsed: Mapping[str, Any], profile: Profile, *, wants_json: bool)
     usage: object = parsed.get("usage")
     raw = cast("dict[str, Any]", usage) if isinstance(usage, dict) else None
     return Reading(
-        model_served=text_of(parsed.get("model"))[:_LONGEST_MESSAGE],
+        model_served=model_name(text_of(parsed.get("model"))),
         tokens=None if raw is None else read_usage(raw, profile),
         usage_raw=raw,
         quality=quality_of(choices_of(parsed), wants_json=wants_json),
@@ -201,9 +202,18 @@ def error_in(parsed: Mapping[str, Any], profile: Profile, status: int) -> Failur
     return None
 
 
+@lru_cache(maxsize=1024)
+def model_name(text: str) -> str:
+    """Return a model's name as it is recorded; the few there are come again and again."""
+    return redacted(text)
+
+
 def redacted(text: str) -> str:
-    """Return `text` on one line, bounded, without what looks like a key."""
-    return _KEYS.sub("[redacted]", " ".join(text.split()))[:_LONGEST_MESSAGE]
+    """Return `text` on one printable line, bounded, without what looks like a key."""
+    line = " ".join(text[: 4 * _LONGEST_MESSAGE].split())
+    if not line.isprintable():
+        line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    return _KEYS.sub("[redacted]", line)[:_LONGEST_MESSAGE]
 
 
 def asked_to_wait(failure: Failure, headers: Mapping[str, str], now: datetime) -> Failure:

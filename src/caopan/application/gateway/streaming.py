@@ -19,15 +19,16 @@ from typing import Any, cast
 import orjson
 
 from caopan.application.gateway.adapting import Adapted, tool_as_content
-from caopan.application.gateway.assembling import Assembler, event_bytes
+from caopan.application.gateway.assembling import DONE, Assembler, event_bytes
+from caopan.application.gateway.calls import CallRefused
 from caopan.application.gateway.reading import (
     Failure,
     Reading,
     choices_of,
     error_in,
     mapping_of,
+    model_name,
     quality_of,
-    redacted,
     says_something,
     text_of,
 )
@@ -66,9 +67,11 @@ class Relay:
         """
         self._chunks.append(chunk)
         block = self._whole_events(chunk)
-        if self.has_begun and self._looks_usual(block):
-            return block
-        return self._parsed(block) if block else b""
+        if not block:
+            return b""
+        if self.has_begun and self._is_usual(block):
+            return block.removesuffix(DONE)
+        return self._parsed(block)
 
     def close(self) -> bytes:
         """Take note that the endpoint's stream has ended; return what may still go on."""
@@ -124,8 +127,16 @@ class Relay:
             self.failure = Failure(FailureClass.GARBAGE, "An event does not end.", _OK)
         return chunk[:end]
 
-    def _looks_usual(self, block: bytes) -> bool:
-        """Tell whether every event is one JSON object that only says more of the answer."""
+    def _is_usual(self, block: bytes) -> bool:
+        """Tell whether all of `block` may go on unparsed; a [DONE] at its end is taken note of."""
+        if not block.endswith(DONE):
+            return self._says_more(block)
+        body = block[: -len(DONE)]
+        self.has_ended = not body or self._says_more(body)
+        return self.has_ended
+
+    def _says_more(self, block: bytes) -> bool:
+        """Tell whether every event looks like one JSON object that only says more."""
         return (
             block.startswith(b"data: {")
             and block.endswith(b"}\n\n")
@@ -136,13 +147,19 @@ class Relay:
         )
 
     def _parsed(self, block: bytes) -> bytes:
-        for event in events_of(block):
-            if self.has_ended or self.failure is not None:
-                # Nothing counts after the end, least of all a second [DONE].
-                break
-            kept = self._event(event)
+        place = 0
+        while place < len(block) and not self.has_ended and self.failure is None:
+            # What follows the end does not count, least of all a second [DONE].
+            began_before = self.has_begun
+            end = block.index(b"\n\n", place) + 2
+            event = block[place : end - 2].strip(b"\n")
+            place = end
+            kept = self._event(event) if event else b""
             if kept:
                 self._held.append(kept)
+            if self.has_begun and not began_before and self._is_usual(block[place:]):
+                self._held.append(block[place:].removesuffix(DONE))
+                break
         return self._released()
 
     def _released(self) -> bytes:
@@ -154,6 +171,8 @@ class Relay:
 
     def _event(self, event: bytes) -> bytes:
         """Return what of one event may go on."""
+        if self.has_begun and self._says_more(event + b"\n\n"):
+            return event + b"\n\n"
         data = data_of(event)
         if data is None:
             # A comment keeps the caller's connection alive, once there is one.
@@ -177,7 +196,7 @@ class Relay:
                 self.failure = Failure(FailureClass.SERVER, "The endpoint told of an error.", _OK)
             if self.failure is not None:
                 return b""
-        self._model = self._model or redacted(text_of(parsed.get("model")))
+        self._model = self._model or model_name(text_of(parsed.get("model")))
         choices = choices_of(parsed)
         if not choices and self._hides_usage and parsed.get("usage"):
             return b""
@@ -236,9 +255,9 @@ def data_of(event: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
-def error_event(failure: Failure) -> bytes:
+def error_event(refused: CallRefused) -> bytes:
     """Return the event that tells the caller of a broken stream. No [DONE] follows it."""
-    return event_bytes(failure.refusal().error())
+    return event_bytes(refused.error())
 
 
 def _last_usage(stream: bytes) -> dict[str, Any] | None:

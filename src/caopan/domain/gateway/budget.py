@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 
 from caopan.domain.gateway.endpoint import Budget, Endpoint, Route, Snapshot
 from caopan.kernel.clock import shanghai
@@ -46,14 +47,18 @@ def budget_claims(
     """
     client_id, client_daily = client
     claims = [
-        _claim(ALL, snapshot.budget.daily, snapshot.budget),
-        _claim(f"alias:{route.alias}", route.budget.daily, route.budget),
-        _claim(f"endpoint:{endpoint.name}", endpoint.budget.daily, endpoint.budget),
-        _claim(f"client:{client_id}", client_daily, snapshot.budget),
+        _claim(scope, limit, budget)
+        for scope, limit, budget in (
+            (ALL, snapshot.budget.daily, snapshot.budget),
+            (f"alias:{route.alias}", route.budget.daily, route.budget),
+            (f"endpoint:{endpoint.name}", endpoint.budget.daily, endpoint.budget),
+            (f"client:{client_id}", client_daily, snapshot.budget),
+        )
+        if limit is not None
     ]
     if decision_id is not None:
         claims += sorted(_of_decision(snapshot, route, endpoint, decision_id), key=_limit)[:1]
-    return tuple(claim for claim in claims if claim is not None)
+    return tuple(claims)
 
 
 def beijing_day(at: datetime) -> str:
@@ -65,16 +70,19 @@ def _of_decision(
     snapshot: Snapshot, route: Route, endpoint: Endpoint, decision_id: str
 ) -> Iterator[BudgetClaim]:
     for budget in (snapshot.budget, route.budget, endpoint.budget):
-        claim = _claim(f"decision:{decision_id}", budget.per_decision, budget)
-        if claim is not None:
-            yield claim
+        if budget.per_decision is not None:
+            yield _claim(f"decision:{decision_id}", budget.per_decision, budget)
 
 
-def _claim(scope: str, limit: int | None, budget: Budget) -> BudgetClaim | None:
-    if limit is None:
-        return None
+def _claim(scope: str, limit: int, budget: Budget) -> BudgetClaim:
+    share = _exact(budget.soft_share)
+    return BudgetClaim(scope, limit, limit * share.numerator // share.denominator)
+
+
+@lru_cache(maxsize=64)
+def _exact(share: float) -> Fraction:
     # A share is configured as a decimal such as 0.8, which no binary fraction is.
-    return BudgetClaim(scope, limit, int(limit * Fraction(str(budget.soft_share))))
+    return Fraction(str(share))
 
 
 def _limit(claim: BudgetClaim) -> tuple[int, int]:

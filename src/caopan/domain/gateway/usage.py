@@ -9,6 +9,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from caopan.domain.gateway.profile import Profile
@@ -54,7 +55,7 @@ def read_usage(usage: Mapping[str, Any], profile: Profile) -> Tokens | None:
 
 def _count(usage: Mapping[str, Any], paths: Sequence[str]) -> int | None:
     for path in paths:
-        *blocks, name = path.split(".")
+        *blocks, name = _steps(path)
         place: Mapping[str, Any] | None = usage
         for block in blocks:
             place = _mapping(place.get(block)) if place is not None else None
@@ -62,6 +63,11 @@ def _count(usage: Mapping[str, Any], paths: Sequence[str]) -> int | None:
         if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < _MOST:
             return found
     return None
+
+
+@lru_cache(maxsize=256)
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
