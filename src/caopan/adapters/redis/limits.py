@@ -1,0 +1,465 @@
+"""SharedLimits on Valkey: claims of one moment travel together; alone where Valkey is gone.
+
+Owns RedisLimits: what was claimed is judged by one script, whole or not at all, one exchange at a
+time, and whatever was asked meanwhile goes with the next. Each process also counts for itself what
+it took (Counters). Where Valkey does not answer in time it goes by that: of each budget it may then
+use a small share (`SharePolicy.budget_pct`), never more than was left when it was last seen, of
+each rate its part by the number of processes last seen. When Valkey is back the process hands in
+all it took, in place of whatever was known of it there; where the counters themselves were lost,
+they are built again from the database and from what every living process hands in. Must never let a
+caller wait long, nor lose what was taken. Tests: tests/contract/gateway/test_shared_limits.py,
+tests/integration/gateway. Measured: bench/gateway_store.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Final
+
+from caopan.adapters.redis import requests
+from caopan.adapters.redis.counters import DAYS_KEPT, Counters
+from caopan.adapters.redis.link import Link
+from caopan.adapters.redis.local_limits import soft_passed
+from caopan.adapters.redis.requests import Caller, Status
+from caopan.application.ports.gateway import Bound, Claim, Granted, Refused
+from caopan.domain.gateway.budget import BudgetClaim, beijing_day
+from caopan.domain.gateway.endpoint import RateLimit
+from caopan.kernel.errors import CaopanError
+
+_LOG: Final = logging.getLogger(__name__)
+_SCRIPT: Final = Path(__file__).with_name("limits.lua")
+_NO_LIMIT: Final = RateLimit()
+_PATIENCE_S: Final = 1.0
+"""After which a link that does not answer is taken down; nobody waits for it any more."""
+_HELD_UP_S: Final = 0.01
+
+SpentOf = Callable[[str, bool], Awaitable[Mapping[str, Mapping[str, int]]]]
+"""What the database knows each process charged each scope on a day, with or without what is under
+way: CallHistory.spent_of."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharePolicy:
+    """What holds while Valkey is gone, and how long it is waited for."""
+
+    budget_pct: int = 5
+    """Of each budget, for one process and one absence."""
+    slow_ms: int = 50
+    """After which Valkey counts as gone."""
+    rebuild_ms: int = 250
+    """How long claims wait for lost counters to be built again."""
+    settle_ms: int = 5
+    """How long a settlement waits for a claim to travel with."""
+    beat_s: float = 1.0
+    """How often a process says that it lives."""
+    retry_s: float = 0.25
+    """How often a Valkey that is gone is tried."""
+    grace_ms: int = 3_000
+    """How long new counters wait for the shares of the other processes that were seen."""
+    start_s: float = 2.0
+    """How long the first connection may take before the process begins alone."""
+
+
+class _Mode(Enum):
+    ALONE = auto()
+    JOINING = auto()
+    """Claims wait a moment for the answer."""
+    SHARED = auto()
+
+
+@dataclass(slots=True)
+class _Asked:
+    claim: Claim
+    day: str
+    answer: asyncio.Future[Granted | Refused]
+
+
+class RedisLimits:
+    """SharedLimits of one gateway process; works inside `running()`."""
+
+    def __init__(
+        self,
+        url: str,
+        process: str,
+        spent_of: SpentOf,
+        *,
+        now: Callable[[], datetime],
+        prefix: str = "caopan:gateway",
+        policy: SharePolicy | None = None,
+        server_now_ms: Callable[[], int] | None = None,
+    ) -> None:
+        """Keep where Valkey is; connects when it runs.
+
+        `process` names this process as the record of calls does. `now` tells days where a claim
+        does not. `server_now_ms` replaces Valkey's own time.
+        """
+        self._link = Link(url, _SCRIPT.read_text(encoding="utf-8"))
+        self._process = process
+        self._spent_of = spent_of
+        self._now = now
+        self._prefix = prefix
+        self._policy = policy or SharePolicy()
+        self._server_now_ms = server_now_ms
+        self._counters = Counters()
+        self._mode = _Mode.ALONE
+        self._epoch = ""
+        self._epochs_made = 0
+        self._processes = 1
+        self._seen: dict[str, dict[str, int]] = {}
+        """Day -> scope -> what all had claimed and spent when Valkey last told."""
+        self._left_with: dict[str, dict[str, int]] = {}
+        """What this process had taken when it was left alone."""
+        self._alone_minutes: dict[str, dict[int, list[int]]] = {}
+        """What it took since: window -> second -> [requests, tokens]."""
+        self._asked: list[_Asked] = []
+        self._sent: list[_Asked] = []
+        self._settlements: list[list[Any]] = []
+        self._wanted = asyncio.Event()
+        self._beat_due = False
+        self._sending = False
+        self._hand_in = False
+        self._left = False
+        """Whether it was left alone since it was last shared."""
+        self._joined = asyncio.Event()
+        self._settle_timer: asyncio.TimerHandle | None = None
+        self._slow_timer: asyncio.TimerHandle | None = None
+
+    # --- the callers' side ------------------------------------------------------------------------
+
+    async def claim(self, claim: Claim) -> Granted | Refused:
+        """Take all of it or nothing."""
+        day = beijing_day(claim.at or self._now())
+        if self._mode is _Mode.ALONE or _is_unbounded(claim):
+            return self._judge_alone(claim, day)
+        asked = _Asked(claim, day, asyncio.get_running_loop().create_future())
+        self._asked.append(asked)
+        self._wanted.set()
+        try:
+            return await asked.answer
+        except asyncio.CancelledError:
+            if not asked.answer.cancelled():
+                # Granted in the very moment in which nobody wanted it any more.
+                self._give_back(asked.answer.result())
+            raise
+
+    def settle(self, granted: Granted, tokens: int, cost: int) -> None:
+        """Put what was used in the place of what was claimed; once, never waits, never fails."""
+        taken = self._counters.settle(granted.claim.claim_id, tokens, cost)
+        if taken is None or self._mode is _Mode.ALONE or _is_unbounded(taken.claim):
+            return
+        self._settlements.append(requests.settlement(taken, tokens, cost))
+        if self._settle_timer is None:
+            # Mostly a claim comes first and takes it along.
+            self._settle_timer = asyncio.get_running_loop().call_later(
+                self._policy.settle_ms / 1000, self._wanted.set
+            )
+
+    async def spent(self, scopes: Sequence[str], day: str) -> Mapping[str, int]:
+        """Return what each scope has used and claimed of `day`."""
+        if self._mode is _Mode.SHARED:
+            said = requests.spent(self._caller(), day, scopes)
+            with suppress(CaopanError):
+                told = await self._run(said)
+                if told[0] == Status.INCOMPLETE:
+                    await self._load(day, again=False)
+                    told = await self._run(said)
+                if told[0] == Status.DONE:
+                    return dict(zip(scopes, told[1:], strict=True))
+        return {scope: self._known(day, scope) for scope in scopes}
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other processes see these counters at the moment."""
+        return self._mode is _Mode.SHARED
+
+    @property
+    def processes(self) -> int:
+        """Return how many gateway processes were last seen, this one among them."""
+        return self._processes
+
+    async def recount(self) -> None:
+        """Count what the database knows of today where the counters know less.
+
+        To be called when budgets were added or the process began: what was spent before a scope
+        had a budget was not counted. Raises Unavailable; then nothing has changed.
+        """
+        day = beijing_day(self._now())
+        sums = await self._load(day, again=True)
+        self._counters.raise_to(day, sums.get(self._process, {}))
+        self._hand_in = True
+        self._wanted.set()
+
+    # --- its own tasks ----------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Share limits while the block runs; waits a bounded time for the first connection."""
+        failure: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                serving = tasks.create_task(self._serve())
+                beating = tasks.create_task(self._beat_forever())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._policy.start_s):
+                        await self._joined.wait()
+                try:
+                    yield
+                except BaseException as error:  # noqa: BLE001 - raised again below, as it came
+                    failure = error
+                await self._say_the_rest()
+                serving.cancel()
+                beating.cancel()
+        finally:
+            self._be_alone("it is not running")
+            await self._link.disconnect()
+        if failure is not None:
+            raise failure
+
+    async def _say_the_rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._policy.rebuild_ms / 1000):
+                while self._mode is _Mode.SHARED and (self._settlements or self._sending):
+                    self._wanted.set()
+                    await asyncio.sleep(0.001)
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._policy.beat_s)
+            self._beat_due = True
+            self._wanted.set()
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                if self._mode is _Mode.SHARED:
+                    await self._wanted.wait()
+                    self._wanted.clear()
+                    if self._hand_in:
+                        await self._join()
+                    else:
+                        await self._exchange()
+                elif self._mode is _Mode.JOINING:
+                    await self._join()
+                else:
+                    await self._link.connect()
+                    await self._join()
+            except CaopanError as error:
+                self._be_alone(error.message)
+            if self._mode is _Mode.ALONE:
+                await asyncio.sleep(self._policy.retry_s)
+
+    async def _exchange(self) -> None:
+        """Send what waits and give each who asked its answer."""
+        asked, self._asked = [one for one in self._asked if not one.answer.done()], []
+        settlements, self._settlements = self._settlements, []
+        beat, self._beat_due = self._beat_due, False
+        if self._settle_timer is not None:
+            self._settle_timer.cancel()
+            self._settle_timer = None
+        if not (asked or settlements or beat):
+            return
+        self._sent, self._sending = asked, True
+        claims = [(one.claim, one.day) for one in asked]
+        said = requests.work(self._caller(), self._epoch, settlements, claims, beat=beat)
+        self._watch(self._policy.slow_ms)
+        try:
+            answers = await self._run(said)
+        finally:
+            self._unwatch()
+            self._sending = False
+        if self._mode is not _Mode.SHARED:
+            # It came too late: they were judged without it, and all will be handed in anew.
+            return
+        self._sent = []
+        if answers[0] != Status.DONE:
+            self._asked[:0] = asked
+            self._mode = _Mode.JOINING
+            if answers[0] == Status.INCOMPLETE:
+                await self._rebuild(answers[1].decode())
+            return
+        self._processes = answers[1] or self._processes
+        for one, answer in zip(asked, answers[2:], strict=True):
+            self._answer(one, answer)
+
+    def _answer(self, one: _Asked, answer: Sequence[int]) -> None:
+        if answer[0]:
+            taken = self._counters.take(one.claim, one.day, _monotonic_ms())
+            taken.shared_second = answer[1]
+            totals = answer[2:]
+            seen = self._seen_of(one.day)
+            for budget, total in zip(one.claim.budgets, totals, strict=True):
+                seen[budget.scope] = total
+            result = Granted(one.claim, soft_passed(one.claim, totals))
+        else:
+            result = requests.refused(one.claim, answer)
+            if result.bound is Bound.BUDGET:
+                self._seen_of(one.day)[result.scope] = result.used
+        if one.answer.done():
+            self._give_back(result)
+        else:
+            one.answer.set_result(result)
+
+    async def _join(self) -> None:
+        """Hand in all this process has taken; from then on its claims are judged by Valkey."""
+        day = beijing_day(self._now())
+        self._mode = _Mode.JOINING
+        self._hand_in = False
+        # What is handed in holds these already.
+        self._settlements = []
+        now_ms = _monotonic_ms()
+        second = now_ms // 1000
+        minutes = {
+            name: [(second - at, *used) for at, used in buckets.items()]
+            for name, buckets in self._alone_minutes.items()
+        }
+        said = requests.join(self._caller(), day, self._counters, now_ms, minutes)
+        self._watch(self._policy.slow_ms)
+        try:
+            told = await self._run(said)
+        finally:
+            self._unwatch()
+        if told[0] != Status.DONE:
+            await self._rebuild(day)
+            return
+        if self._mode is not _Mode.JOINING:
+            # Claims were judged meanwhile that were not handed in.
+            return
+        if told[2]:
+            self._be_alone("its counters are new, and wait for the other processes")
+            await asyncio.sleep(told[2] / 1000)
+            return
+        self._processes = told[3]
+        self._epoch = told[1].decode()
+        self._mode = _Mode.SHARED
+        self._left = False
+        self._alone_minutes = {}
+        self._joined.set()
+        self._wanted.set()
+        _LOG.info("limits are shared by %d gateway processes", self._processes)
+
+    async def _rebuild(self, day: str) -> None:
+        """Bring lost counters of a day back from the database; claims wait a moment for it."""
+        self._watch(self._policy.rebuild_ms)
+        try:
+            await self._load(day, again=False)
+        finally:
+            self._unwatch()
+
+    async def _load(self, day: str, *, again: bool) -> Mapping[str, Mapping[str, int]]:
+        sums = await self._spent_of(day, not again)
+        self._epochs_made += 1
+        epoch = f"{self._process}.{self._epochs_made}"
+        grace_ms = self._policy.grace_ms if self._processes > 1 else 0
+        today = beijing_day(self._now())
+        said = requests.load(
+            self._caller(), day, today, epoch, sums, grace_ms=grace_ms, again=again
+        )
+        await self._run(said)
+        return sums
+
+    async def _run(self, said: bytes) -> list[Any]:
+        return await self._link.run(self._prefix, said, _PATIENCE_S)
+
+    def _caller(self) -> Caller:
+        return Caller(self._process, self._server_now_ms() if self._server_now_ms else -1)
+
+    # --- alone ------------------------------------------------------------------------------------
+
+    def _watch(self, most_ms: int) -> None:
+        """Let nobody wait longer than that for what is about to be asked."""
+        self._unwatch()
+        loop = asyncio.get_running_loop()
+        due = loop.time() + most_ms / 1000
+        self._slow_timer = loop.call_at(due, self._too_slow, due, most_ms)
+
+    def _unwatch(self) -> None:
+        if self._slow_timer is not None:
+            self._slow_timer.cancel()
+            self._slow_timer = None
+
+    def _too_slow(self, due: float, most_ms: int) -> None:
+        loop = asyncio.get_running_loop()
+        if most_ms and loop.time() - due > _HELD_UP_S:
+            # It was this process that was slow; the answer may lie there unread.
+            self._slow_timer = loop.call_later(_HELD_UP_S, self._too_slow, due, 0)
+            return
+        self._be_alone("Valkey is slow to answer")
+
+    def _be_alone(self, why: str) -> None:
+        """Judge claims by what this process knows, those that wait with them."""
+        if not self._left:
+            self._left = True
+            self._left_with = {day: dict(money) for day, money in self._counters.money.items()}
+            self._alone_minutes = {}
+            _LOG.warning("limits are not shared, this process counts alone: %s", why)
+        self._mode = _Mode.ALONE
+        self._settlements = []
+        waiting, self._sent, self._asked = [*self._sent, *self._asked], [], []
+        for one in waiting:
+            if not one.answer.done():
+                one.answer.set_result(self._judge_alone(one.claim, one.day))
+
+    def _judge_alone(self, claim: Claim, day: str) -> Granted | Refused:
+        now_ms = _monotonic_ms()
+        refused = self._counters.refusal(
+            claim, day, now_ms, own_rate=self._own_rate, used=self._room
+        )
+        if refused is not None:
+            return refused
+        self._counters.take(claim, day, now_ms)
+        second = now_ms // 1000
+        if claim.limit.rpm is not None or claim.limit.tpm is not None:
+            self._count_alone(f"e:{claim.endpoint}", second, claim.tokens)
+        if claim.client_rpm is not None:
+            self._count_alone(f"c:{claim.client_rpm[0]}", second, 0)
+        totals = [self._known(day, budget.scope) for budget in claim.budgets]
+        return Granted(claim, soft_passed(claim, totals))
+
+    def _count_alone(self, name: str, second: int, tokens: int) -> None:
+        bucket = self._alone_minutes.setdefault(name, {}).setdefault(second, [0, 0])
+        bucket[0] += 1
+        bucket[1] += tokens
+
+    def _own_rate(self, bound: int) -> int:
+        return min(bound, max(1, bound // self._processes))
+
+    def _room(self, day: str, budget: BudgetClaim) -> tuple[int, int]:
+        """Return what is known to be used of a budget, and up to where this process may go."""
+        seen = self._seen.get(day, {}).get(budget.scope, 0)
+        share = budget.limit * self._policy.budget_pct // 100
+        return self._known(day, budget.scope), min(seen + share, max(seen, budget.limit))
+
+    def _known(self, day: str, scope: str) -> int:
+        """Return what all had used when they were last seen, and this process since."""
+        own = self._counters.money.get(day, {}).get(scope, 0)
+        left_with = self._left_with.get(day, {}).get(scope, 0)
+        return self._seen.get(day, {}).get(scope, 0) + own - left_with
+
+    def _seen_of(self, day: str) -> dict[str, int]:
+        seen = self._seen.get(day)
+        if seen is None:
+            seen = self._seen[day] = {}
+            for old in sorted(self._seen)[:-DAYS_KEPT]:
+                del self._seen[old]
+            return self._seen.setdefault(day, seen)
+        return seen
+
+    def _give_back(self, result: Granted | Refused) -> None:
+        if isinstance(result, Granted):
+            self.settle(result, 0, 0)
+
+
+def _is_unbounded(claim: Claim) -> bool:
+    """Tell whether there is nothing to share: no rate, no concurrency, no budget."""
+    return not claim.budgets and claim.client_rpm is None and claim.limit == _NO_LIMIT
+
+
+def _monotonic_ms() -> int:
+    return int(asyncio.get_running_loop().time() * 1000)
