@@ -21,7 +21,8 @@ from aiohttp.abc import AbstractResolver
 
 from caopan import __version__
 from caopan.adapters.llm.addresses import JudgedResolver, Lane, lane_of
-from caopan.adapters.llm.endpoint_keys import EndpointKeys, KeyHeader
+from caopan.adapters.llm.endpoint_keys import NO_KEY, EndpointKeys, KeyHeader
+from caopan.adapters.llm.patience import NEVER, Patience
 from caopan.application.ports.gateway import UpstreamFailed, UpstreamRequest
 from caopan.domain.gateway.outcome import FailureClass
 from caopan.domain.gateway.profile import Profile
@@ -91,6 +92,7 @@ class HttpUpstream:
         self._resolver = resolver
         self._most_body = most_body
         self._keys = EndpointKeys(secret, profiles)
+        self._patience = Patience()
         self._sessions: dict[Lane, aiohttp.ClientSession] = {}
         self._places: dict[tuple[str, str, bool], tuple[Lane, str]] = {}
 
@@ -148,6 +150,11 @@ class HttpUpstream:
         return self._keys
 
     @property
+    def patience(self) -> Patience:
+        """Return who ends what takes too long."""
+        return self._patience
+
+    @property
     def most_body(self) -> int:
         """Return the bound of an answer, in bytes."""
         return self._most_body
@@ -176,38 +183,65 @@ class HttpUpstream:
 class HttpExchange:
     """One attempt: the context of `send` and, once entered, its answer."""
 
-    __slots__ = ("_alarm", "_began", "_key", "_request", "_response", "_upstream")
+    __slots__ = (
+        "_began",
+        "_key",
+        "_ran_out",
+        "_request",
+        "_response",
+        "_task",
+        "_upstream",
+        "_waits_for",
+        "due",
+    )
 
     def __init__(self, upstream: HttpUpstream, request: UpstreamRequest) -> None:
         """Keep what is to be sent."""
         self._upstream = upstream
         self._request = request
-        self._key: KeyHeader
-        self._response: aiohttp.ClientResponse
-        self._alarm: _Alarm
+        self._key: KeyHeader = NO_KEY
+        self._response: aiohttp.ClientResponse | None = None
+        self._task: asyncio.Task[object] | None = None
         self._began = 0.0
+        self._waits_for = ""
+        self._ran_out = ""
+        """Which bound ended the exchange; empty while none has."""
+        self.due = NEVER
 
     async def __aenter__(self) -> Self:
         """Send, and return itself once the headers are here."""
-        request = self._request
-        loop = asyncio.get_running_loop()
-        self._began = began = loop.time()
-        self._key = key = await self._upstream.keys.header(request.endpoint)
+        upstream, request = self._upstream, self._request
+        self._key = await upstream.keys.header(request.endpoint)
+        self._began = asyncio.get_running_loop().time()
         waits_ms = min(request.first_byte_ms, request.total_ms)
+        self._task = task = asyncio.current_task()
+        assert task is not None, "an exchange belongs to a task"
+        cancelled = task.cancelling()
+        self.due, self._waits_for = self._began + waits_ms / 1000, "headers"
+        upstream.patience.watch(self)
         try:
-            async with asyncio.timeout_at(began + waits_ms / 1000):
-                response = await self._upstream.dial(request, key)
-                self._response = response
-            failed = _unwelcome(response)
-        except (aiohttp.ClientError, OSError) as error:
-            failed = _failure(error, request, waits_ms)
+            try:
+                self._response = await upstream.dial(request, self._key)
+                failed = _unwelcome(self._response)
+            except (aiohttp.ClientError, OSError) as error:
+                failed = _failure(error, request)
+            except asyncio.CancelledError:
+                # Ours if patience ran out, unless somebody else wants the task to end, too.
+                if not self._ran_out or task.uncancel() > cancelled:
+                    raise
+                why = f"no answer within {waits_ms} ms"
+                failed = UpstreamFailed(FailureClass.TIMEOUT, why)
+            self.due = NEVER
+        except BaseException:
+            upstream.patience.let_go(self)
+            raise
         # Not inside the handler: aiohttp's errors hold the request's headers, and with them the
         # key, and whatever is raised there would carry them as its context.
         if failed is not None:
+            upstream.patience.let_go(self)
             raise failed
-        self._alarm = _Alarm(loop, self._response)
-        if self._response.status == _REFUSED_KEY:
-            self._upstream.keys.forget(request.endpoint)
+        if self.status == _REFUSED_KEY:
+            upstream.keys.forget(request.endpoint)
         return self
 
     async def __aexit__(
@@ -217,14 +251,22 @@ class HttpExchange:
         trace: TracebackType | None,
     ) -> None:
         """Give the connection back if the answer was read to its end, or else close it."""
-        self._alarm.stop()
+        self._upstream.patience.let_go(self)
         # Where the end was reached the connection is back in its pool already.
-        self._response.close()
+        self._entered.close()
+
+    def expire(self) -> None:
+        """End the exchange: it has waited as long as it may."""
+        self._ran_out = self._waits_for
+        if self._response is not None:
+            self._response.close()
+        elif self._task is not None:
+            self._task.cancel()
 
     @property
     def status(self) -> int:
         """HTTP status."""
-        return self._response.status
+        return self._entered.status
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -232,12 +274,17 @@ class HttpExchange:
         key = self._key.key.decode()
         return {
             name.lower(): value.replace(key, "***") if key and key in value else value
-            for name, value in self._response.headers.items()
+            for name, value in self._entered.headers.items()
         }
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes. Raises UpstreamFailed TIMEOUT or BROKEN."""
-        return self._refusal() if self._response.status >= _FIRST_ERROR else self._body()
+        return self._refusal() if self.status >= _FIRST_ERROR else self._body()
+
+    @property
+    def _entered(self) -> aiohttp.ClientResponse:
+        assert self._response is not None, "an answer is there once the context is entered"
+        return self._response
 
     async def _refusal(self) -> AsyncIterator[bytes]:
         """Yield the body of a refusal whole, so that a key cut in two is struck out too.
@@ -257,12 +304,10 @@ class HttpExchange:
     async def _body(self) -> AsyncIterator[bytes]:
         key = self._key.key
         left = self._upstream.most_body
-        content = self._response.content
-        alarm = self._alarm
+        content = self._entered.content
         request = self._request
         ends = self._began + request.total_ms / 1000
         bound, what = self._began + request.first_byte_ms / 1000, "first_byte"
-        idle_s = request.idle_ms / 1000
         now = asyncio.get_running_loop().time
         failed: UpstreamFailed | None = None
         while True:
@@ -271,79 +316,41 @@ class HttpExchange:
                 if not chunk:
                     if content.at_eof():
                         break
-                    alarm.ring_at(min(bound, ends), what if bound < ends else "total")
+                    self._waits_for = what if bound < ends else "total"
+                    self.due = min(bound, ends)
                     chunk = await content.readany()
-                    alarm.pause()
+                    self.due = NEVER
             except (aiohttp.ClientError, OSError) as error:
-                failed = _failure(error, request, request.total_ms)
+                failed = _failure(error, request)
                 break
             if not chunk:
                 continue
-            if now() > ends:
-                alarm.rang = "total"
-                break
             left -= len(chunk)
-            if left < 0:
-                most = self._upstream.most_body
-                failed = UpstreamFailed(FailureClass.BROKEN, f"the answer exceeds {most} bytes")
+            if left < 0 or now() > ends:
+                failed = self._excess(left)
                 break
             yield chunk.replace(key, _STARS) if key and key in chunk else chunk
-            bound, what = now() + idle_s, "idle"
-        if alarm.rang:
-            limit = {"first_byte": request.first_byte_ms, "idle": request.idle_ms}.get(
-                alarm.rang, request.total_ms
-            )
-            raise UpstreamFailed(FailureClass.TIMEOUT, f"{_WAITED[alarm.rang]} within {limit} ms")
+            bound, what = now() + request.idle_ms / 1000, "idle"
+        if self._ran_out:
+            failed = self._late()
         if failed is not None:
             raise failed
 
+    def _excess(self, left: int) -> UpstreamFailed:
+        if left < 0:
+            most = self._upstream.most_body
+            return UpstreamFailed(FailureClass.BROKEN, f"the answer exceeds {most} bytes")
+        self._ran_out = "total"
+        return self._late()
 
-class _Alarm:
-    """Closes a response that keeps us waiting; re-armed per chunk without a new timer."""
-
-    __slots__ = ("_at", "_handle", "_loop", "_response", "_what", "rang")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, response: aiohttp.ClientResponse) -> None:
-        self._loop = loop
-        self._response = response
-        self._at: float | None = None
-        self._what = ""
-        self._handle: asyncio.TimerHandle | None = None
-        self.rang = ""
-
-    def ring_at(self, at: float, what: str) -> None:
-        self._at, self._what = at, what
-        if self._handle is None:
-            self._handle = self._loop.call_at(at, self._ring)
-        elif at < self._handle.when():
-            self._handle.cancel()
-            self._handle = self._loop.call_at(at, self._ring)
-
-    def pause(self) -> None:
-        self._at = None
-
-    def stop(self) -> None:
-        self._at = None
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
-
-    def _ring(self) -> None:
-        self._handle = None
-        if self._at is None:
-            return
-        if self._loop.time() < self._at:
-            self._handle = self._loop.call_at(self._at, self._ring)
-            return
-        self.rang = self._what
-        self._response.close()
-
-
-_WAITED: Final = {
-    "first_byte": "no first byte",
-    "idle": "nothing more",
-    "total": "no end of the answer",
-}
+    def _late(self) -> UpstreamFailed:
+        request = self._request
+        waited = {
+            "first_byte": ("no first byte", request.first_byte_ms),
+            "idle": ("nothing more", request.idle_ms),
+        }
+        said, limit_ms = waited.get(self._ran_out, ("no end of the answer", request.total_ms))
+        return UpstreamFailed(FailureClass.TIMEOUT, f"{said} within {limit_ms} ms")
 
 
 @lru_cache(maxsize=256)
@@ -376,13 +383,13 @@ def _unwelcome(response: aiohttp.ClientResponse) -> UpstreamFailed | None:
     return UpstreamFailed(FailureClass.BROKEN, why)
 
 
-def _failure(error: Exception, request: UpstreamRequest, waits_ms: int) -> UpstreamFailed:
+def _failure(error: Exception, request: UpstreamRequest) -> UpstreamFailed:
     """Return what an exception of the client means, in words that are all our own."""
     match error:
         case aiohttp.ConnectionTimeoutError():
             kind, why = FailureClass.CONNECT, f"no connection within {request.connect_ms} ms"
         case TimeoutError():
-            kind, why = FailureClass.TIMEOUT, f"no answer within {waits_ms} ms"
+            kind, why = FailureClass.TIMEOUT, f"no answer within {request.total_ms} ms"
         case aiohttp.ClientConnectorCertificateError():
             cause = error.certificate_error
             said = getattr(cause, "verify_message", "") or type(cause).__name__

@@ -354,3 +354,44 @@ async def test_many_at_once_on_connections_that_are_kept():
             got = await asyncio.gather(*(whole(upstream, request(url)) for _ in range(16)))
             assert {status for status, _ in got} == {200}
         assert vendor.connections <= 16
+
+
+async def test_a_callers_own_bound_is_not_taken_for_ours():
+    """Both run out at once, again and again: the caller's wish to end always shows."""
+    async with serving() as (_, url, upstream):
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await whole(upstream, request(url, "hang", first_byte_ms=5_000))
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
+        for wait_ms in range(10, 60, 5):
+            ours = asyncio.create_task(
+                failure(upstream, request(url, "hang", first_byte_ms=wait_ms))
+            )
+            assert (await ours).failure is FailureClass.TIMEOUT
+            assert ours.cancelling() == 0
+
+
+async def test_cancelled_in_the_very_tick_in_which_patience_ends():
+    async with serving() as (_, url, upstream):
+        async with asyncio.TaskGroup() as group:
+            exchange = upstream.send(request(url, "hang"))
+
+            async def enter() -> str:
+                try:
+                    await exchange.__aenter__()
+                except asyncio.CancelledError:
+                    return "cancelled"
+                return "entered"
+
+            task = group.create_task(enter())
+            await until(lambda: upstream.patience._waiting)
+            await asyncio.sleep(0.02)
+            exchange.due = 0.0
+            upstream.patience._tick()
+            task.cancel()
+        assert task.result() == "cancelled"
+        assert task.cancelling() == 1
+        assert not upstream.patience._waiting
