@@ -19,7 +19,7 @@ from caopan.application.gateway.clients import Clients
 from caopan.application.gateway.gateway import Gateway
 from caopan.application.gateway.overview import Overview, daily_budgets
 from caopan.application.gateway.tallies import Tallies
-from caopan.application.ports.gateway import CallLog, SharedLimits
+from caopan.application.ports.gateway import CallLog, ClientKeys, SharedLimits
 from caopan.bootstrap.models_admin import ModelsAdmin
 from caopan.bootstrap.models_in_force import ModelsInForce
 from caopan.domain.gateway.budget import beijing_day
@@ -87,6 +87,8 @@ class GatewayService:
     gateway: Gateway
     models: ModelsInForce
     clients: Clients
+    keys: ClientKeys
+    """Whose changes the clients follow."""
     admin: ModelsAdmin
     tallies: Tallies
     board: BreakerBoard
@@ -172,7 +174,7 @@ class GatewayService:
         while True:
             await self.clock.pause(timedelta(seconds=KEYS_EVERY_S))
             try:
-                await self.clients.refresh(self.admin.keys)
+                await self.clients.refresh(self.keys)
             except CaopanError as error:
                 # Whoever was known stays known: a database that is away stops no desk.
                 _LOG.warning("client keys cannot be read: %s", error)

@@ -101,6 +101,8 @@ class Tallies:
         """Calls refused before any endpoint was asked, by (alias, code)."""
         self.moves: Counter[tuple[str, str, str]] = Counter()
         """Moves of breakers, by (endpoint, state after, reason)."""
+        self.soft_budgets: Counter[str] = Counter()
+        """Calls that passed a budget's soft bound, by scope."""
         self.reloads_failed = 0
         self._open: OrderedDict[tuple[UUID, int], AttemptBegan] = OrderedDict()
         self._before: OrderedDict[UUID, tuple[str, str]] = OrderedDict()

@@ -62,6 +62,9 @@ class _Collector:
         elsewhere = "Attempts elsewhere"
         names = ("from_endpoint", "to_endpoint", "reason")
         yield self._counter("fallbacks", elsewhere, names, tallies.fallbacks)
+        soft = {(scope,): count for scope, count in tallies.soft_budgets.items()}
+        alerts = "Calls that passed a budget's soft bound"
+        yield self._counter("budget_alerts", alerts, ("scope",), soft)
         names = ("endpoint", "to", "reason")
         yield self._counter("breaker_moves", "Moves of breakers", names, tallies.moves)
 

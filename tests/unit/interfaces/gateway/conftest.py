@@ -199,6 +199,7 @@ def house():
             gateway=Gateway(parts),
             models=models,
             clients=Clients(),
+            keys=keys,
             admin=admin,
             tallies=tallies,
             board=board,
