@@ -14,8 +14,8 @@ from itertools import pairwise
 from statistics import pstdev
 from typing import Any, Final, TypeVar
 
-from caopan.application import records
 from caopan.application.account import AccountCache
+from caopan.application.contracts.decision_json import exit_plan_json
 from caopan.application.desk import Desk
 from caopan.application.intents import Surroundings, proposed_of, question_of
 from caopan.domain.accounting.journal import CASH_FROZEN
@@ -190,7 +190,7 @@ def exit_plans_of(decision: Decision, orders: Sequence[Order]) -> dict[str, Mapp
     actions = {action.index: action for action in decision.actions}
     plans = {order.symbol: actions[order.action_index].exit_plan for order in orders}
     return {
-        symbol: records.exit_plan_json(plan) for symbol, plan in plans.items() if plan is not None
+        symbol: exit_plan_json(plan) for symbol, plan in plans.items() if plan is not None
     }
 
 

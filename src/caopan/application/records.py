@@ -24,7 +24,6 @@ from caopan.domain.decision.shapes import (
     ActionVerdict,
     CheckerResult,
     Decision,
-    ExitPlan,
     Origin,
 )
 from caopan.domain.ledger.chain import Draft, Stage
@@ -60,13 +59,15 @@ def acted(cycle: Cycle, evidence: Mapping[str, Any], at: datetime) -> Draft:
 
 def checked(cycle: Cycle, result: CheckerResult) -> Draft:
     """Return the checker's verdict."""
-    payload = {
+    payload: dict[str, Any] = {
         "checked_at": iso(result.checked_at),
         "checker": result.checker,
         "observation_expired": result.observation_expired,
         "pass": result.passed,
         "reasons": [reason.as_json() for reason in result.reasons],
     }
+    if result.findings:
+        payload["findings"] = [finding.as_json() for finding in result.findings]
     return Draft(Stage.CHECKER, result.checked_at, payload, cycle.decision_id, cycle.trace_id)
 
 
@@ -235,19 +236,6 @@ def order_json(order: Order) -> dict[str, Any]:
         values["reject_code"] = order.reject_code
     if order.exit_plan_id is not None:
         values["exit_plan_id"] = str(order.exit_plan_id)
-    return values
-
-
-def exit_plan_json(plan: ExitPlan) -> dict[str, Any]:
-    """Return an exit plan as JSON values."""
-    values: dict[str, Any] = {
-        "stop_price": yuan(plan.stop_price),
-        "take_profit": [
-            {"fraction": fraction, "price": yuan(price)} for price, fraction in plan.take_profit
-        ],
-    }
-    if plan.time_stop_days is not None:
-        values["time_stop_days"] = plan.time_stop_days
     return values
 
 

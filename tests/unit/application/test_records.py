@@ -10,12 +10,22 @@ from fractions import Fraction
 import pytest
 
 from caopan.application import records
+from caopan.application.contracts.decision_json import exit_plan_json
 from caopan.application.ports.store import NavPoint, Run, RunKind, RunStatus
 from caopan.application.replay.runner import SLOT
 from caopan.domain.accounting.bookings import book_entitlement, deposit, freeze_buy
 from caopan.domain.accounting.journal import Lot
 from caopan.domain.decision.cycle import Cycle, closed
-from caopan.domain.decision.shapes import CheckerResult, DecisionStatus, ExitPlan, Reason
+from caopan.domain.decision.shapes import (
+    CheckerResult,
+    Comparison,
+    DecisionStatus,
+    ExitPlan,
+    Invalidation,
+    Reason,
+    SecurityEvent,
+    StopBasis,
+)
 from caopan.domain.ledger.chain import Draft, Head, Stage, seal
 from caopan.domain.market.reference import CorporateAction
 from caopan.domain.orders.order import Fill, OrderStatus, OrderType, Side, moved
@@ -124,7 +134,12 @@ def test_a_checkers_verdict_with_its_reasons():
             "actual": "2",
         }
     ]
-    assert stored(records.checked(CYCLE, CheckerResult((), NOW)))["pass"] is True
+    sound = stored(records.checked(CYCLE, CheckerResult((), NOW)))
+    assert sound["pass"] is True
+    assert "findings" not in sound
+    found = CheckerResult((), NOW, findings=(Reason("CHECKER_HALLUCINATION", 1, "odd", "1", "2"),))
+    noted = stored(records.checked(CYCLE, found))
+    assert (noted["pass"], noted["findings"][0]["code"]) == (True, "CHECKER_HALLUCINATION")
 
 
 def test_a_run_begins_with_all_that_its_result_depends_on():
@@ -148,12 +163,29 @@ def test_a_days_close_with_and_without_a_yardstick():
 
 def test_an_exit_plan_in_yuan():
     plan = ExitPlan(units(9), ((units(12), "0.5"),), 40)
-    assert records.exit_plan_json(plan) == {
+    assert exit_plan_json(plan) == {
         "stop_price": "9.00",
         "take_profit": [{"fraction": "0.5", "price": "12.00"}],
         "time_stop_days": 40,
     }
-    assert "time_stop_days" not in records.exit_plan_json(ExitPlan(units(9)))
+    assert exit_plan_json(ExitPlan(units(9))) == {"stop_price": "9.00", "take_profit": []}
+    whole = ExitPlan(
+        units(9),
+        stop_basis=StopBasis.CLOSE,
+        trail_pct="0.08",
+        invalidation=(Invalidation("ret_20d", Comparison.LT, "-0.05"),),
+        on_event=(SecurityEvent.HALT,),
+        min_price=units("8.5"),
+    )
+    assert exit_plan_json(whole) == {
+        "stop_price": "9.00",
+        "take_profit": [],
+        "stop_basis": "close",
+        "trail_pct": "0.08",
+        "invalidation": [{"feature": "ret_20d", "op": "lt", "value": "-0.05"}],
+        "on_event": ["halt"],
+        "min_price": "8.50",
+    }
 
 
 def test_payloads_are_canonical_json():
