@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from caopan.application.decision_cycle.actor import REPAIR_ATTEMPTS
 from caopan.application.line import Line
 from caopan.application.ports.broker import Broker
 from caopan.application.ports.kill_switch import KillSwitch, Released
@@ -50,3 +51,8 @@ class Desk:
     """What the broker's calls have shown; one that nobody watches counts as whole."""
     order_timeout: timedelta | None = None
     """How long an order may rest before it is cancelled; None: to the end of its day."""
+
+    @property
+    def repair_attempts(self) -> int:
+        """Return how often a language model is shown what is wrong with its answer, as recorded."""
+        return int(self.run.config.get("repair_attempts", REPAIR_ATTEMPTS))

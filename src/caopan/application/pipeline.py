@@ -241,6 +241,7 @@ class Pipeline:
             now=now,
             valid_until=valid_until,
             monotonic_ms=self.desk.monotonic_ms,
+            repair_attempts=self.desk.repair_attempts,
         )
         at = self.desk.clock.now()
         drafts = [records.acted(work.cycle, answer.evidence, at)]
@@ -249,7 +250,8 @@ class Pipeline:
             cycle = closed(cycle, DecisionStatus.NO_OP, at, answer.code)
             drafts.append(records.outcome(cycle, [], []))
         async with self.seat.begin() as uow:
-            await uow.model_calls.add(answer.call)
+            for call in answer.calls:
+                await uow.model_calls.add(call)
             await uow.cycles.save(cycle)
             await uow.ledger.append(drafts)
             await uow.commit()

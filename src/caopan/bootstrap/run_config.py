@@ -11,6 +11,7 @@ from datetime import date
 from typing import Any
 
 from caopan import __version__
+from caopan.application.decision_cycle.actor import REPAIR_ATTEMPTS
 from caopan.application.ports.market_data import DatasetInfo
 from caopan.application.ports.store import RunKind
 from caopan.domain.accounting.fees import FeeSchedule
@@ -37,6 +38,8 @@ class RunConfig:
     """None means every symbol of the data set."""
     nonce: str = ""
     """Set for the desk, whose life must not be mistaken for another's."""
+    repair_attempts: int = REPAIR_ATTEMPTS
+    """How often a language model is asked again for an answer that could not be read."""
 
     def as_json(self, info: DatasetInfo, policy: RiskPolicy, fees: FeeSchedule) -> dict[str, Any]:
         """Return the configuration as JSON values, for the ledger's first entry."""
@@ -59,6 +62,7 @@ class RunConfig:
             "participation": "0.1",
             "policy": policy.as_json(),
             "policy_version": policy.version,
+            "repair_attempts": self.repair_attempts,
             "rules_citation": info.rules_citation,
             "seed": self.seed,
             "start": self.start.isoformat(),

@@ -1,7 +1,7 @@
 """The model port: one question, one answer, everything about the call recorded.
 
-Owns ModelRequest, ModelReply and the Model protocol. Must never parse an answer. Adapters raise
-Unavailable with a MODEL_* code when no answer came; they never invent one.
+Owns ModelRequest, Unread, ModelReply and the Model protocol. Must never parse an answer. Adapters
+raise Unavailable with a MODEL_* code when no answer came; they never invent one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An answer to the same question that could not be read, and why."""
+
+    text: str
+    """What of it the model is shown again."""
+    errors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +34,9 @@ class ModelRequest:
     reply_schema: Mapping[str, Any]
     """JSON Schema of the answer."""
     deadline_ms: int
+    """What is left of the decision's time."""
+    previous: tuple[Unread, ...] = ()
+    """Earlier answers to this question, oldest first; the model is asked to mend the last."""
 
 
 @dataclass(frozen=True, slots=True)
