@@ -1,7 +1,8 @@
 """The rule checker: a proposal is about this observation, in range, fresh, without conflict.
 
-Owns `check` (contracts.md, CheckerResult). It always runs. Must never repair a proposal or look at
-limits of the account (the gate does). Tests: tests/unit/application/decision_cycle.
+Owns `check` (contracts.md, CheckerResult); what a proposal claims is compared in claims.py. It
+always runs. Must never repair a proposal or look at limits of the account (the gate does). Tests:
+tests/unit/application/decision_cycle.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from caopan.application.decision_cycle import claims
 from caopan.application.decision_cycle.observe import TTL_MS, Observation
 from caopan.domain.decision.shapes import (
     SUPPORTED_ACTIONS,
@@ -21,11 +23,9 @@ from caopan.domain.decision.shapes import (
     Reason,
 )
 from caopan.domain.orders.order import Side
-from caopan.kernel.money import units, yuan
+from caopan.kernel.money import yuan
 
-_TOLERANCE_BPS = 50
-"""How far the stated account may differ before it counts as invented."""
-_BPS = 10_000
+_WISHES = frozenset({ActionType.PLACE_ORDER, ActionType.SET_TARGET})
 _CHANGES = frozenset({ActionType.CANCEL_ORDER, ActionType.MODIFY_ORDER})
 
 
@@ -45,7 +45,9 @@ def check(
                 actual=f"{(now - generated_at) // timedelta(milliseconds=1)} ms",
             )
         )
-    if decision.observation_ref != observation.content_hash:
+    # Either is ours and of this observation alone.
+    names = (observation.content_hash, str(observation.observation_id))
+    if decision.observation_ref not in names:
         reasons.append(
             Reason(
                 "CHECKER_UNKNOWN_REF",
@@ -55,24 +57,12 @@ def check(
                 actual=decision.observation_ref,
             )
         )
-    reasons.extend(_account_claims(decision, observation.values))
+    reasons.extend(claims.account_claims(decision, observation.values))
     for action in decision.actions:
         reasons.extend(_action_faults(action, observation.values))
     reasons.extend(_conflicts(decision))
-    return CheckerResult(tuple(reasons), now, observation_expired=expired)
-
-
-def _account_claims(decision: Decision, observation: Mapping[str, Any]) -> Iterator[Reason]:
-    for name, stated in (("nav", decision.nav), ("cash", decision.cash)):
-        true = units(observation["account"][name])
-        if abs(stated - true) * _BPS > _TOLERANCE_BPS * max(true, 1):
-            yield Reason(
-                "CHECKER_HALLUCINATION",
-                None,
-                f"account_view.{name} is not the account's",
-                limit=yuan(true),
-                actual=yuan(stated),
-            )
+    found = tuple(claims.findings(decision, observation.values))
+    return CheckerResult(tuple(reasons), now, observation_expired=expired, findings=found)
 
 
 def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
@@ -84,10 +74,11 @@ def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[R
         )
         return
     yield from _dependency_faults(action)
+    yield from claims.evidence_claims(action, observation)
     if action.type is ActionType.NO_OP:
         return
     if action.type in _CHANGES:
-        yield from _target_faults(action, observation)
+        yield from claims.change_claims(action, observation)
         return
     rules = observation["market_rules"].get(action.symbol)
     if rules is None:
@@ -95,8 +86,7 @@ def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[R
             "CHECKER_RANGE", action.index, f"{action.symbol} is not in the observation's universe"
         )
     yield from _plan_faults(action)
-    if action.intent is not None:
-        yield from _evidence_faults(action, action.intent.evidence, observation)
+    yield from claims.plan_references(action, observation)
 
 
 def _dependency_faults(action: Action) -> Iterator[Reason]:
@@ -113,20 +103,19 @@ def _dependency_faults(action: Action) -> Iterator[Reason]:
         )
 
 
-def _target_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
-    shown = {order["order_id"] for order in observation["open_orders"]}
-    if action.target_order_id not in shown:
-        yield Reason(
-            "CHECKER_UNKNOWN_REF",
-            action.index,
-            "the order is not among the observation's open orders",
-            actual=action.target_order_id,
-        )
-
-
 def _plan_faults(action: Action) -> Iterator[Reason]:
     plan = action.exit_plan
-    if plan is None or action.side is not Side.BUY or action.price is None:
+    if plan is None:
+        return
+    if plan.min_price is not None and plan.min_price > plan.stop_price:
+        yield Reason(
+            "CHECKER_RANGE",
+            action.index,
+            "the exit plan sells at its stop nothing that its min_price lets it sell",
+            limit=yuan(plan.stop_price),
+            actual=yuan(plan.min_price),
+        )
+    if action.side is not Side.BUY or action.price is None:
         return
     if plan.stop_price >= action.price:
         yield Reason(
@@ -147,35 +136,21 @@ def _plan_faults(action: Action) -> Iterator[Reason]:
             )
 
 
-def _evidence_faults(
-    action: Action, evidence: tuple[str, ...], observation: Mapping[str, Any]
-) -> Iterator[Reason]:
-    news = {item["id"] for item in observation["news"]}
-    for cited in evidence:
-        symbol, _, feature = cited.rpartition(".")
-        if cited not in news and feature not in observation["features"].get(symbol, {}):
-            yield Reason(
-                "CHECKER_UNKNOWN_REF",
-                action.index,
-                "the cited evidence is not in the observation",
-                actual=cited,
-            )
-
-
 def _conflicts(decision: Decision) -> Iterator[Reason]:
-    orders = [action for action in decision.actions if action.type is ActionType.PLACE_ORDER]
-    for symbol, count in Counter(action.symbol for action in orders).items():
+    wishes = [action for action in decision.actions if action.type in _WISHES]
+    for symbol, count in Counter(action.symbol for action in wishes).items():
         if count == 1:
             continue
-        sides = {action.side for action in orders if action.symbol == symbol}
-        what = "both buys and sells" if len(sides) > 1 else "orders twice"
-        last = max(action.index for action in orders if action.symbol == symbol)
+        sides = {action.side for action in wishes if action.symbol == symbol}
+        what = "both buys and sells" if sides == set(Side) else "orders twice"
+        last = max(action.index for action in wishes if action.symbol == symbol)
         yield Reason("CHECKER_CONFLICT", last, f"the decision {what} {symbol}")
     changes = [action for action in decision.actions if action.type in _CHANGES]
     for target, count in Counter(action.target_order_id for action in changes).items():
         if count > 1:
             last = max(action.index for action in changes if action.target_order_id == target)
             yield Reason("CHECKER_CONFLICT", last, f"the decision changes order {target} twice")
+    orders = [action for action in wishes if action.type is ActionType.PLACE_ORDER]
     placed = {action.index for action in orders}
     for action in orders:
         if action.depends_on is not None and action.depends_on not in placed:

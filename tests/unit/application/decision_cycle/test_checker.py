@@ -192,7 +192,8 @@ def test_an_exit_plan_lies_around_the_price(plan, count):
         (f"{MINE}.ret_99d", False),
         (f"{OTHER}.ret_20d", False),
         ("600999.SH.ret_20d", False),
-        ("ret_20d", False),
+        ("ret_20d", True),
+        ("ret_99d", False),
         (MINE, False),
         ("n-2", False),
         ("", False),
@@ -205,6 +206,21 @@ def test_cited_evidence_is_in_the_observation(cited, known):
     assert result.passed == known
     if not known:
         assert [(r.code, r.actual) for r in result.reasons] == [("CHECKER_UNKNOWN_REF", cited)]
+
+
+def test_an_observation_is_named_by_its_hash_or_its_id():
+    assert reasons(decision(BUY, observation_ref=str(SEEN.observation_id))) == []
+
+
+def test_an_exit_plan_sells_at_its_stop_at_least():
+    plan = ExitPlan(units(9), min_price=units("9.01"))
+    assert reasons(decision(replace(BUY, exit_plan=plan))) == [("CHECKER_RANGE", 0)]
+    assert reasons(decision(replace(BUY, exit_plan=replace(plan, min_price=units(9))))) == []
+
+
+def test_a_target_and_an_order_of_one_symbol_contradict_each_other():
+    target = Action(0, ActionType.SET_TARGET, symbol=MINE, target_weight="0.1")
+    assert ("CHECKER_CONFLICT", 1) in reasons(decision(BUY, target))
 
 
 def test_each_bad_citation_is_named():
