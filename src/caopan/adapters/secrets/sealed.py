@@ -18,14 +18,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, cast
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from caopan.kernel.clock import iso
 from caopan.kernel.errors import ConfigInvalid, Unavailable
 from caopan.settings import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 _VERSION: Final = 1
 _KEY_BYTES: Final = 32
@@ -72,7 +72,7 @@ class SealedSecrets:
         entry = SealedEntry(secret_id, iso(at))
         with self._alone():
             rows = self._rows()
-            cipher = AESGCM(self._master(make=not rows))
+            cipher = _cipher(self._master(make=not rows))
             nonce = self._entropy(_NONCE_BYTES)
             rows[secret_id] = {
                 "sealed_at": entry.sealed_at,
@@ -92,7 +92,9 @@ class SealedSecrets:
         row = self._rows().get(secret_id)
         if row is None:
             raise _missing(secret_id)
-        cipher = AESGCM(self._master(make=False))
+        cipher = _cipher(self._master(make=False))
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - as in _cipher
+
         try:
             entry = SealedEntry(secret_id, row["sealed_at"])
             nonce, ciphertext = _bytes(row["nonce"]), _bytes(row["ciphertext"])
@@ -220,6 +222,13 @@ class SealedSecrets:
             yield
         finally:
             os.close(opened)
+
+
+def _cipher(key: bytes) -> AESGCM:
+    # 7 MB that only a home with sealed secrets needs.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+    return AESGCM(key)
 
 
 def _binding(entry: SealedEntry) -> bytes:
