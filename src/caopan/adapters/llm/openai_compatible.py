@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
-from caopan.application.ports.model import ModelReply, ModelRequest
+from caopan.application.ports.model import ModelReply, ModelRequest, Unread
 from caopan.kernel.canonical import sha256_hex
 from caopan.kernel.errors import Unavailable
 
 if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
+    from openai.types.chat import ChatCompletionMessageParam
 
 PROMPT_VERSION = "actor-1.0.0"
+_MEND = (
+    "Your answer could not be read:\n{errors}\n"
+    "Answer the same question again: one JSON object of the given schema, and nothing else."
+)
 _MOST_TOKENS = 2**31
 
 
@@ -75,6 +80,7 @@ class OpenAICompatibleModel:
                     messages=[
                         {"role": "system", "content": self._prompt},
                         {"role": "user", "content": self._question(request)},
+                        *_to_mend(request.previous),
                     ],
                     temperature=0,
                     # Every vendor takes json_object; several refuse json_schema with a 400.
@@ -113,6 +119,7 @@ class OpenAICompatibleModel:
                 "messages": [
                     {"role": "system", "content": {"prompt_version": PROMPT_VERSION}},
                     {"role": "user", "content": {"observation_hash": request.observation_hash}},
+                    *_mended(request.previous),
                 ],
                 "model": self._model,
                 "response_format": "json_object",
@@ -160,6 +167,20 @@ class OpenAICompatibleModel:
             f"content_hash of this observation: {request.observation_hash}\n"
             f"observation:\n{request.observation_json}"
         )
+
+
+def _to_mend(previous: Sequence[Unread]) -> Iterator[ChatCompletionMessageParam]:
+    """Yield earlier answers as the model gave them, each with what is wrong with it."""
+    for unread in previous:
+        yield {"role": "assistant", "content": unread.text}
+        yield {"role": "user", "content": _MEND.format(errors="\n".join(unread.errors))}
+
+
+def _mended(previous: Sequence[Unread]) -> Iterator[dict[str, Any]]:
+    """Yield what the record keeps of them: the answers are in the records of their own calls."""
+    for unread in previous:
+        yield {"role": "assistant", "content": {"sha256": sha256_hex(unread.text.encode())}}
+        yield {"role": "user", "content": {"errors": list(unread.errors)}}
 
 
 def _counts(usage: object) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from caopan.adapters.llm.openai_compatible import PROMPT_VERSION, OpenAICompatibleModel
 from caopan.application.contracts.decision import REPLY_SCHEMA
-from caopan.application.ports.model import ModelReply, ModelRequest
+from caopan.application.ports.model import ModelReply, ModelRequest, Unread
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.errors import Unavailable
 from caopan.testing.samples import sample_id
@@ -128,6 +129,33 @@ async def test_what_is_sent():
     assert user["content"].endswith(BODY.decode())
     assert json.dumps(REPLY_SCHEMA["required"], separators=(",", ":")) in user["content"]
     assert KEY not in request.content.decode()
+
+
+async def test_an_earlier_answer_is_shown_again_with_what_is_wrong_with_it():
+    seen: list[Any] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        seen.append(json.loads(request.content)["messages"])
+        return httpx2.Response(200, json=completion())
+
+    errors = ("actions.0.qty: {x}", "actions.0.price: y")
+    previous = (Unread("no {json}", ("reply: none",)), Unread('{"actions": []}', errors))
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(handler)) as client:
+        model = OpenAICompatibleModel(
+            base_url=BASE, model="m", api_key=KEY, monotonic_ms=lambda: 0.0, http_client=client
+        )
+        reply = await model.complete(replace(request_of(), previous=previous))
+    (messages,) = seen
+    assert [one["role"] for one in messages] == [
+        *("system", "user", "assistant", "user", "assistant", "user")
+    ]
+    assert messages[2]["content"] == "no {json}"
+    assert messages[4]["content"] == '{"actions": []}'
+    assert all(error in messages[5]["content"] for error in errors)
+    assert "one JSON object" in messages[5]["content"]
+    kept = reply.request["messages"]
+    assert kept[4]["content"] == {"sha256": sha256_hex(b'{"actions": []}')}
+    assert kept[5]["content"] == {"errors": list(errors)}
 
 
 async def test_the_record_of_the_request_has_no_secret_and_no_observation():
