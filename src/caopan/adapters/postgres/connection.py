@@ -123,7 +123,8 @@ class Pool:
         Raises what `connect` raises, and Unavailable DB_POOL_EXHAUSTED.
         """
         try:
-            async with asyncio.timeout(self._wait_s):
+            # A timer only for who has to wait.
+            async with asyncio.timeout(self._wait_s if self._turns.locked() else None):
                 await self._turns.acquire()
         except TimeoutError as error:
             message = f"all {2 * self._size} connections were in use for {self._wait_s} s"
@@ -316,7 +317,9 @@ class Session:
 async def _sent(driver: Driver, one: Queued) -> AsyncCursor[Any]:
     statement, params, missed = one
     text = statement if missed is None else exactly_one(statement)
-    return await driver.execute(cast("Any", text), params, binary=True)
+    cursor = driver.cursor(binary=True)
+    await cursor.execute(cast("Any", text), params)
+    return cursor
 
 
 def _failure(
