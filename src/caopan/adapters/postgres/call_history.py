@@ -207,10 +207,16 @@ class PostgresCallHistory:
         rows = await self._rows(_RECORDED, {"prompt_hash": prompt_hash, "model": model})
         if not rows:
             return None
-        call_id, attempt, began_at, served, status, stream, *tokens, response = rows[0]
-        whole = unpacked(response) or b""
+        call_id, attempt, began_at, served, status, stream, *tokens, estimated, response = rows[0]
         return RecordedAnswer(
-            call_id, attempt, began_at, served, status, stream, Tokens(*tokens), whole
+            call_id=call_id,
+            attempt=attempt,
+            began_at=began_at,
+            model_served=served or "",
+            status=status,
+            stream=stream,
+            tokens=Tokens(*tokens, estimated=bool(estimated)),
+            response=unpacked(response) or b"",
         )
 
     async def spent_of(self, day: str, *, under_way: bool) -> Mapping[str, Mapping[str, int]]:

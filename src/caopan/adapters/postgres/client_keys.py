@@ -69,7 +69,7 @@ class PostgresClientKeys:
                 raise Conflict(
                     "CLIENT_EXISTS",
                     f"there is a client {key.name!r} already",
-                    remedy="choose another name, or revoke that client's key first",
+                    remedy="choose another name; a voided key keeps its own",
                 )
             await session.commit()
 

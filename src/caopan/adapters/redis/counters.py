@@ -75,12 +75,11 @@ class Counters:
             money = self._of_day(day)
             for budget in claim.budgets:
                 money[budget.scope] = money.get(budget.scope, 0) + claim.cost
-        limit = claim.limit
-        if limit.rpm is not None or limit.tpm is not None:
+        if is_rated(claim):
             self._window(f"e:{claim.endpoint}", second).add(second, claim.tokens)
         if claim.client_rpm is not None:
             self._window(f"c:{claim.client_rpm[0]}", second).add(second, 0)
-        if limit.concurrency is not None:
+        if claim.limit.concurrency is not None:
             self._busy.setdefault(claim.endpoint, {})[claim.claim_id] = taken.expires_ms
         return taken
 
@@ -94,9 +93,8 @@ class Counters:
             money = self._of_day(taken.day)
             for budget in claim.budgets:
                 money[budget.scope] = money.get(budget.scope, 0) + cost - claim.cost
-        window = self.windows.get(f"e:{claim.endpoint}")
-        if window is not None:
-            window.correct(taken.second, tokens - claim.tokens)
+        if is_rated(claim):
+            self.windows[f"e:{claim.endpoint}"].correct(taken.second, tokens - claim.tokens)
         busy = self._busy.get(claim.endpoint)
         if busy is not None:
             busy.pop(claim_id, None)
@@ -159,9 +157,9 @@ class Counters:
     def _rate_refusal(
         self, claim: Claim, now_ms: int, own_rate: Callable[[int], int]
     ) -> Refused | None:
-        rpm, tpm = claim.limit.rpm, claim.limit.tpm
-        if rpm is None and tpm is None:
+        if not is_rated(claim):
             return None
+        rpm, tpm = claim.limit.rpm, claim.limit.tpm
         window = self._window(f"e:{claim.endpoint}", now_ms // 1000)
         if rpm is not None and window.requests >= own_rate(rpm):
             wait = window.wait_ms(now_ms, requests=window.requests + 1 - own_rate(rpm))
@@ -185,3 +183,8 @@ class Counters:
         if len(busy) < own_rate(most):
             return None
         return Refused(Bound.CONCURRENCY, claim.endpoint, most, len(busy), None)
+
+
+def is_rated(claim: Claim) -> bool:
+    """Tell whether a claim counts in the minute of its endpoint."""
+    return claim.limit.rpm is not None or claim.limit.tpm is not None

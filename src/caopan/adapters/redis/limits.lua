@@ -420,7 +420,7 @@ local function load()
     return {0}
 end
 
--- {0, used, ...} of scopes on a day; {1}, {2, day} as in `work`.
+-- {0, used by others, ...} of scopes on a day; {1}, {2, day} as in `work`.
 local function spent()
     local began = call('HGET', prefix .. ':epoch', 'day')
     if not began then
@@ -436,7 +436,7 @@ local function spent()
     end
     local answer = {0}
     for _, scope in ipairs(asked.scopes) do
-        table.insert(answer, found.by_scope[scope].used)
+        table.insert(answer, found.by_scope[scope].used - found.by_scope[scope].own)
     end
     return answer
 end

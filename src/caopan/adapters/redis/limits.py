@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from caopan.adapters.redis import requests
-from caopan.adapters.redis.counters import DAYS_KEPT, Counters
+from caopan.adapters.redis.counters import DAYS_KEPT, Counters, is_rated
 from caopan.adapters.redis.link import Link
 from caopan.adapters.redis.local_limits import soft_passed
 from caopan.adapters.redis.requests import Caller, Status
@@ -171,7 +171,10 @@ class RedisLimits:
                     await self._load(day, again=False)
                     told = await self._run(said)
                 if told[0] == Status.DONE:
-                    return dict(zip(scopes, told[1:], strict=True))
+                    # Of its own share this process knows more than it has said.
+                    own = self._counters.money.get(day, {})
+                    others = zip(scopes, told[1:], strict=True)
+                    return {scope: used + own.get(scope, 0) for scope, used in others}
         return {scope: self._known(day, scope) for scope in scopes}
 
     @property
@@ -217,7 +220,7 @@ class RedisLimits:
                 serving.cancel()
                 beating.cancel()
         finally:
-            self._be_alone("it is not running")
+            self._be_alone("")
             await self._link.disconnect()
         if failure is not None:
             raise failure
@@ -393,12 +396,16 @@ class RedisLimits:
         self._be_alone("Valkey is slow to answer")
 
     def _be_alone(self, why: str) -> None:
-        """Judge claims by what this process knows, those that wait with them."""
+        """Judge claims by what this process knows, those that wait with them.
+
+        `why` is for the log; empty, the process is leaving.
+        """
         if not self._left:
             self._left = True
             self._left_with = {day: dict(money) for day, money in self._counters.money.items()}
             self._alone_minutes = {}
-            _LOG.warning("limits are not shared, this process counts alone: %s", why)
+            if why:
+                _LOG.warning("limits are not shared, this process counts alone: %s", why)
         self._mode = _Mode.ALONE
         self._settlements = []
         waiting, self._sent, self._asked = [*self._sent, *self._asked], [], []
@@ -415,7 +422,7 @@ class RedisLimits:
             return refused
         self._counters.take(claim, day, now_ms)
         second = now_ms // 1000
-        if claim.limit.rpm is not None or claim.limit.tpm is not None:
+        if is_rated(claim):
             self._count_alone(f"e:{claim.endpoint}", second, claim.tokens)
         if claim.client_rpm is not None:
             self._count_alone(f"c:{claim.client_rpm[0]}", second, 0)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from caopan.adapters.redis.counters import NOT_SHARED, Counters, Taken
+from caopan.adapters.redis.counters import NOT_SHARED, Counters, Taken, is_rated
 from caopan.application.ports.gateway import Bound, Claim, Refused
 
 EXACT: Final = 2**53 - 1
@@ -70,14 +70,13 @@ def work(
 def settlement(taken: Taken, tokens: int, cost: int) -> list[Any]:
     """Return what settling one claim changes."""
     claim = taken.claim
-    limit = claim.limit
-    counted = (limit.rpm is not None or limit.tpm is not None) and taken.shared_second > NOT_SHARED
+    counted = is_rated(claim) and taken.shared_second > NOT_SHARED
     return [
         f"e:{claim.endpoint}" if counted else "",
         claim.claim_id.hex,
         taken.shared_second,
         tokens - claim.tokens,
-        claim.endpoint if limit.concurrency is not None else "",
+        claim.endpoint if claim.limit.concurrency is not None else "",
         taken.day,
         cost - claim.cost,
         [budget.scope for budget in claim.budgets],

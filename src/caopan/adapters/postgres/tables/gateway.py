@@ -27,7 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import text as sql
 
-
 from caopan.adapters.postgres.tables.base import (
     Row,
     column,
@@ -172,16 +171,11 @@ class ModelsConfigRow(Row, table=True):
 
 
 class ClientKeyRow(Row, table=True):
-    """A caller's key: its SHA-256, never the key. A voided one frees its name, not its id."""
+    """A caller's key: its SHA-256, never the key. A voided one keeps its name and its id."""
 
     __table_args__ = (
         UniqueConstraint("digest", name="uq_client_key_digest"),
-        Index(
-            "uq_client_key_name",
-            "name",
-            unique=True,
-            postgresql_where=sql("revoked_at IS NULL"),
-        ),
+        UniqueConstraint("name", name="uq_client_key_name"),
         is_hash("digest"),
         rule("client_id", "client_id <> ''"),
         rule("name", "name <> ''"),

@@ -105,13 +105,13 @@ CREATE TABLE client_key (
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     CONSTRAINT pk_client_key PRIMARY KEY (client_id),
     CONSTRAINT uq_client_key_digest UNIQUE (digest),
+    CONSTRAINT uq_client_key_name UNIQUE (name),
     CONSTRAINT ck_client_key_digest CHECK (length(digest) = 64 AND digest ~ '^[0-9a-f]+$'),
     CONSTRAINT ck_client_key_client_id CHECK (client_id <> ''),
     CONSTRAINT ck_client_key_name CHECK (name <> ''),
     CONSTRAINT ck_client_key_daily_budget_cny CHECK (daily_budget_cny >= 0),
     CONSTRAINT ck_client_key_rpm CHECK (rpm >= 0)
 );
-CREATE UNIQUE INDEX uq_client_key_name ON client_key (name) WHERE revoked_at IS NULL;
 
 -- An attempt's row is completed once; what is recorded of it stays.
 CREATE FUNCTION complete_once() RETURNS trigger LANGUAGE plpgsql AS $$
