@@ -97,6 +97,21 @@ def test_a_rate_opens_it_once_there_are_enough(well, phase):
     assert moved is None or moved.reason is Reason.ERROR_RATE
 
 
+def test_a_rate_that_is_just_met_opens_it():
+    exactly, _ = ended(new_breaker("one"), *[None, DOWN] * 5)
+    assert exactly.phase is Phase.OPEN
+    less, _ = ended(new_breaker("one"), None, *[None, DOWN] * 5)
+    assert less.phase is Phase.CLOSED
+
+
+def test_a_rate_of_slow_answers_that_is_just_met_opens_it():
+    quick, _ = ended(new_breaker("one"), None, None)
+    slow, _ = ended(quick, *[None] * 7, latency_ms=LIMITS.slow_call_ms)
+    assert slow.phase is Phase.CLOSED
+    slow, _ = ended(slow, None, latency_ms=LIMITS.slow_call_ms)
+    assert slow.phase is Phase.OPEN
+
+
 def test_slow_answers_open_it():
     state, moved = ended(new_breaker("one"), *[None] * 5, latency_ms=LIMITS.slow_call_ms)
     assert state.phase is Phase.OPEN
@@ -157,9 +172,12 @@ def test_a_probe_that_tells_nothing_gives_its_place_back():
     state = half_open(opened())
     at = state.last.at
     assert admit(release(state), LIMITS, at)[1] is Admission.PROBE
-    limited_one, moved = ended(state, FailureClass.RATE_LIMIT, probe=True, now=at)
-    assert (limited_one.phase, moved) == (Phase.HALF_OPEN, None)
-    assert may_pass(limited_one, LIMITS, at)
+    for latency_ms in (1, LIMITS.slow_call_ms):
+        limited_one, moved = ended(
+            state, FailureClass.RATE_LIMIT, probe=True, now=at, latency_ms=latency_ms
+        )
+        assert (limited_one.phase, moved) == (Phase.HALF_OPEN, None)
+        assert may_pass(limited_one, LIMITS, at)
 
 
 def test_a_probe_nobody_reported_holds_its_place_for_a_while_only():
@@ -203,6 +221,16 @@ def test_it_takes_its_load_back_in_steps_and_forgets_the_failure():
     assert shares == [0.25] * 5 + [0.5] * 5 + [1.0]
     state, _ = ended(state, DOWN, now=at)
     assert state.phase is Phase.CLOSED
+
+
+def test_a_failure_does_not_give_weight_back():
+    state = half_open(opened())
+    at = state.last.at
+    state, _ = ended(state, None, None, probe=True, now=at)
+    state, _ = ended(state, *[None] * 4, DOWN, now=at)
+    assert state.share == 0.25
+    state, _ = ended(state, None, now=at)
+    assert state.share == 0.5
 
 
 def test_what_others_counted_before_it_closed_does_not_open_it_again():

@@ -113,6 +113,33 @@ def test_a_call_over_a_change_of_price_is_claimed_at_the_dearer():
     assert table.most(1_000_000, 1_000_000, end, end + timedelta(hours=1)) == 3_600_000_000
 
 
+def test_a_call_over_midnight_is_claimed_at_the_dearer_day():
+    weekend = replace(IDLE, input_mtok="9", weekdays=(6, 7))
+    begin = beijing("2026-11-20 23:59:30")
+    table = prices(IDLE, weekend)
+    assert table.most(1_000_000, 0, begin, begin + timedelta(seconds=29)) == 450_000_000
+    assert table.most(1_000_000, 0, begin, begin + timedelta(seconds=30)) == 900_000_000
+    holiday = replace(IDLE, input_mtok="2", except_days=("2026-11-21",))
+    table = prices(IDLE, replace(holiday, valid_from="2026-08-24T00:00:00+08:00"))
+    assert table.most(1_000_000, 0, begin, begin + timedelta(seconds=29)) == 200_000_000
+    assert table.most(1_000_000, 0, begin, begin + timedelta(seconds=30)) == 450_000_000
+
+
+def test_a_call_over_a_new_price_is_claimed_at_the_dearer():
+    dearer = replace(IDLE, valid_from="2026-12-01T00:00:00+08:00", input_mtok="7")
+    begin = beijing("2026-11-30 23:59:00")
+    table = prices(IDLE, dearer)
+    assert table.most(1_000_000, 0, begin, begin + timedelta(seconds=59)) == 450_000_000
+    assert table.most(1_000_000, 0, begin, begin + timedelta(seconds=60)) == 700_000_000
+
+
+def test_a_tier_the_prompt_cannot_reach_is_not_claimed():
+    tier = replace(IDLE, tier_from=32_001, input_mtok="9")
+    at = beijing("2026-11-20 09:00")
+    assert prices(IDLE, tier).most(32_000, 0, at, at) == 14_400_000
+    assert prices(IDLE, tier).most(32_001, 0, at, at) == 28_800_900
+
+
 def test_a_superseded_price_is_not_claimed():
     cheap = replace(IDLE, valid_from="2026-09-01T00:00:00+08:00", input_mtok="1")
     at = beijing("2026-11-20 09:00")

@@ -123,3 +123,21 @@ def test_one_that_will_not_pass_is_not_asked_again_when_another_failed_later():
     choice = choose(ranking, lambda _: WELL, failed)
     assert choice.endpoint is ENDPOINTS["twin"]
     assert choice.again
+
+
+def test_one_switched_off_by_hand_holds_nobody_back():
+    """A person took it out of the route: its fallback says nothing any more."""
+    off = {**ENDPOINTS, "one": replace(HERE, enabled=False)}
+    choice = choose(
+        rank(ROUTE, off, lambda: 0.5),
+        lambda endpoint: WELL if endpoint.enabled else Health(PassedOver.DISABLED),
+    )
+    assert choice.endpoint is ENDPOINTS["other"]
+    assert Skipped("one", PassedOver.DISABLED) in choice.skipped
+
+
+def test_a_lower_tier_goes_first_whatever_is_drawn():
+    route = Route("trader", (Target("other", 1), Target("one", 0)))
+    draws = iter([0.0, 0.999999])
+    choice = choose(rank(route, ENDPOINTS, lambda: next(draws)), lambda _: WELL)
+    assert choice.endpoint is HERE
