@@ -23,7 +23,7 @@ from caopan.domain.gateway.outcome import Outcome
 from caopan.domain.gateway.usage import Tokens
 
 _HEAD: Final = struct.Struct("<BIII")
-"""Kind, length of the fields, length of the body, CRC-32 of both."""
+"""Kind, length of the fields, length of the body, CRC-32 of kind, fields and body."""
 HEAD_BYTES: Final = _HEAD.size
 _MOST_FIELDS: Final = 1 << 26
 _MOST_BODY: Final = 1 << 30
@@ -151,7 +151,7 @@ def split(data: bytes) -> Split:
         middle = at + HEAD_BYTES + fields
         told = data[at + HEAD_BYTES : middle]
         rest = data[middle : at + whole]
-        if zlib.crc32(rest, zlib.crc32(told)) == checksum:
+        if zlib.crc32(rest, zlib.crc32(told, kind)) == checksum:
             frames.append(Frame(Kind(kind), told, rest))
         else:
             bad += 1
@@ -229,7 +229,7 @@ def _frame(kind: Kind, fields: Sequence[Any], body: bytes) -> bytes:
         told = orjson.dumps(fields)
     except TypeError:
         told = orjson.dumps(_sendable(fields))
-    checksum = zlib.crc32(body, zlib.crc32(told))
+    checksum = zlib.crc32(body, zlib.crc32(told, kind))
     return b"".join((_HEAD.pack(kind, len(told), len(body), checksum), told, body))
 
 
