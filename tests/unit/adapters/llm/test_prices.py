@@ -11,6 +11,7 @@ import pytest
 
 from caopan.adapters.llm import prices
 from caopan.adapters.llm.prices import price_rules, price_vendors
+from caopan.adapters.llm.profiles import load_profiles
 from caopan.domain.gateway.endpoint import CNY
 from caopan.domain.gateway.pricing import ModelPrices
 from caopan.domain.gateway.usage import Tokens
@@ -142,3 +143,19 @@ def test_the_library_itself_is_not_there_at_run_time():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+NO_TABLE = {"", "openrouter"}
+"""Its prices go by the provider behind it, which changes."""
+
+
+def test_every_profile_names_a_table_that_there_is():
+    named = {name: profile.price_provider for name, profile in load_profiles(None).items()}
+    assert set(named.values()) <= {*price_vendors(), *NO_TABLE}
+    assert named["dashscope_intl"] == ""
+
+
+@pytest.mark.parametrize("name", ["builtin", "replay", "faulty", "ollama", "vllm"])
+def test_what_runs_here_is_known_to_cost_nothing(name):
+    profile = load_profiles(None)[name]
+    assert cost(profile.price_provider, "any", Tokens(5, 5), AT, profile.currency) == 0
