@@ -7,16 +7,14 @@ tests/unit/bootstrap/test_policy_in_force.py, tests/integration/cli/test_gate.py
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 from caopan.adapters.calendar.xshg import load_calendar
 from caopan.adapters.rules.book import load_rules
-from caopan.application.file_fields import Node
 from caopan.application.gate_file import GateFiles, GateRules, check_files
+from caopan.bootstrap.json_files import read_json
 from caopan.domain.risk.kill_switch import Posture
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.errors import ConfigInvalid
@@ -26,7 +24,6 @@ POLICY_FILE: Final = "risk.json"
 NOTHING_BUT_EXITS: Final = RiskPolicy(orders_per_day=0, posture_mode=Posture.FLAT_ONLY)
 """Stands in where the policy's file is wrong and the desk must be sat down at all the same, to
 cancel or to flatten: no order but one that leaves a position passes it."""
-_LARGEST = 64 * 2**20
 
 
 def gate_check(
@@ -76,40 +73,3 @@ def policy_at_any_rate(home: Path) -> RiskPolicy:
         return policy_in_force(home)[0]
     except ConfigInvalid:
         return NOTHING_BUT_EXITS
-
-
-def read_json(path: Path) -> Node:
-    """Return the JSON values of a file; numbers with a point stay exact decimals.
-
-    Raises:
-        ConfigInvalid: GATE_FILE_UNREADABLE naming the file.
-    """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise _unreadable(path, "it is larger than 64 MiB")
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(
-            text, parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once
-        )
-    except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(path, str(error)) from error
-    return Node(path.name, "", value)
-
-
-def _unreadable(path: Path, why: str) -> ConfigInvalid:
-    remedy = "give a UTF-8 file that holds one JSON object"
-    return ConfigInvalid("GATE_FILE_UNREADABLE", f"{path.name}: {why}", remedy=remedy)
-
-
-def _no_constant(word: str) -> object:
-    message = f"{word} is no JSON number"
-    raise ValueError(message)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        message = f"{next(n for n in names if names.count(n) > 1)!r} is given twice"
-        raise ValueError(message)
-    return found

@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "reset": "caopan.interfaces.cli.operations:reset",
     "exchange": "caopan.interfaces.cli.exchange:exchange",
     "rules": "caopan.interfaces.cli.rules:rules",
+    "actor": "caopan.interfaces.cli.actor:actor",
     "gate": "caopan.interfaces.cli.gate:gate",
     "risk": "caopan.interfaces.cli.risk:risk",
     "fees": "caopan.interfaces.cli.fees:fees",

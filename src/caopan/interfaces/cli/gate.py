@@ -6,7 +6,6 @@ tests/integration/cli/test_gate.py.
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ import typer
 
 from caopan.interfaces.cli.output import Cli, ExitCode, visible
 from caopan.interfaces.cli.risk import reason_lines
-from caopan.kernel.errors import ConfigInvalid
+from caopan.interfaces.cli.time_option import instant
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,26 +35,10 @@ def check(
     from caopan.bootstrap.gate_check import gate_check
 
     cli = Cli.of(ctx)
-    result = gate_check(observation, decision, account, policy, _instant(at))
+    result = gate_check(observation, decision, account, policy, instant(at))
     cli.result(result, lambda console: _show(cli, result, console))
     if not result["pass"]:
         raise typer.Exit(ExitCode.RISK_REFUSED)
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise ConfigInvalid(
-            "TIME_INVALID",
-            f"--at {text!r} is no time with a time zone",
-            remedy="write it as 2026-11-20T10:00:00+08:00",
-        )
-    return found
 
 
 def _show(cli: Cli, result: dict[str, Any], console: Console) -> None:
