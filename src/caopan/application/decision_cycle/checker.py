@@ -33,7 +33,8 @@ def check(
     decision: Decision, observation: Observation, generated_at: datetime, now: datetime
 ) -> CheckerResult:
     """Return every reason not to trust `decision`; an empty list passes it on to the gate."""
-    expired = now > generated_at + timedelta(milliseconds=TTL_MS)
+    ttl_ms = observation.values.get("valid_ttl_ms", TTL_MS)
+    expired = now > generated_at + timedelta(milliseconds=ttl_ms)
     reasons: list[Reason] = []
     if expired:
         reasons.append(
@@ -41,12 +42,12 @@ def check(
                 "OBS_EXPIRED",
                 None,
                 "the observation outlived its time to live",
-                limit=f"{TTL_MS} ms",
+                limit=f"{ttl_ms} ms",
                 actual=f"{(now - generated_at) // timedelta(milliseconds=1)} ms",
             )
         )
     # Either is ours and of this observation alone.
-    names = (observation.content_hash, str(observation.observation_id))
+    names = (observation.content_hash, observation.values.get("observation_id"))
     if decision.observation_ref not in names:
         reasons.append(
             Reason(

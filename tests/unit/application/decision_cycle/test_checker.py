@@ -18,6 +18,7 @@ from caopan.testing.samples import NOW, sample_id
 
 MINE, OTHER, OPEN = "600001.SH", "000002.SZ", "o-1"
 VALUES: dict[str, Any] = {
+    "observation_id": str(sample_id(3)),
     "account": {"nav": "1000000.00", "cash": "400000.00"},
     "features": {MINE: {"ret_20d": 0.1, "last": "10.00"}, OTHER: {}},
     "market_rules": {MINE: {}, OTHER: {}},
