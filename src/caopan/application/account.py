@@ -227,6 +227,8 @@ class AccountCache:
             venue=licence.venue,
             permissions=licence.permissions,
             report=licence.report,
+            software_version=licence.software_version,
+            strategy_hash=licence.strategy_hash,
             working={(order.symbol, order.side) for order in working},
             resting=_best_resting(working),
             requests_last_second=requests_last_second,

@@ -61,6 +61,7 @@ class Line:
         """Take note that it had broken while nobody spoke, and was opened again."""
         if not self.is_down:
             self.breaks += 1
+            self.problem = None
 
     @contextmanager
     def comparison(self) -> Generator[None]:

@@ -125,6 +125,7 @@ class TradingWatch:
         self._back_off = BackOff()
         self._is_image_lost = False
         self._breaks_told = self._line.breaks
+        self._problem_told = ""
         self._obeyed = KillLevel.OFF
         now = self._desk.clock.now()
         self._compared_at = self._asked_at = self._flattened_at = now
@@ -164,17 +165,25 @@ class TradingWatch:
             await stop_account(self._pipeline.seat, str(fault), BY)
             raise
         self.tally.turns += 1
-        if self._line.breaks > self._breaks_told:
-            self._breaks_told = self._line.breaks
-            self.tally.outages += 1
-            problem = self._line.problem
-            self._tell("line_lost", {"problem": "" if problem is None else str(problem)})
+        self._tell_of_the_line()
         if self._line.is_down:
             self.tally.failures += 1
             return self._back_off.failed()
         self._back_off.succeeded()
         is_open = bool(self._pipeline.account.working) and self._phase() not in _QUIET
         return self._pace.while_open if is_open else self._pace.while_idle
+
+    def _tell_of_the_line(self) -> None:
+        """Tell that the venue went away, and again if it stays away for another reason."""
+        line = self._line
+        code = "" if line.problem is None else line.problem.code
+        if line.breaks > self._breaks_told:
+            self._breaks_told = line.breaks
+            self.tally.outages += 1
+        elif not line.is_down or code == self._problem_told:
+            return
+        self._problem_told = code
+        self._tell("line_lost", {"problem": "" if line.problem is None else str(line.problem)})
 
     async def _learn(self) -> None:
         """Read what was compared last: by whoever sat down here, a moment ago."""

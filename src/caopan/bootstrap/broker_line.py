@@ -29,15 +29,20 @@ class BrokerDoor:
 
 
 @asynccontextmanager
-async def desk_over_line(door: BrokerDoor, parts: DeskParts, line: Line) -> AsyncGenerator[Desk]:
+async def desk_over_line(
+    door: BrokerDoor, parts: DeskParts, line: Line, build: str
+) -> AsyncGenerator[Desk]:
     """Give the desk of `parts` over the line to `door`, which is closed at the end.
 
     Raises:
-        Unavailable: BROKER_DISCONNECTED if nobody answers there.
+        Unavailable: BROKER_DISCONNECTED if nobody answers there, BROKER_BUILD if what answers is
+            not of this `build`, and as RemoteBroker.connect.
         ConfigInvalid: TOKEN_FILE as `token_of`.
     """
     token = token_of(door.token_file)
-    client = RemoteBroker(door.address, token, parts.clock, on_redial=line.opened_again)
+    client = RemoteBroker(
+        door.address, token, parts.clock, build=build, on_redial=line.opened_again
+    )
     try:
         await client.connect()
         # The desk pays in the same sum on its own side; the venue never reads our books.

@@ -29,6 +29,7 @@ from caopan.application.ports.kill_switch import KillSwitch
 from caopan.application.ports.market_data import MarketData
 from caopan.application.ports.store import Store, VenueJournal
 from caopan.application.replay.clock import ReplayClock
+from caopan.bootstrap.build import stamp
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
@@ -61,6 +62,14 @@ class BrokerProcessRequest:
     """The clock stands where the latest request says: for simulated runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a desk must show to be let in: the token, and that it runs the same build."""
+
+    token: Secret
+    build: str = ""
+
+
 @asynccontextmanager
 async def served_sandbox(
     *,
@@ -70,7 +79,7 @@ async def served_sandbox(
     calendar: TradingCalendar,
     clock: Clock,
     address: Address,
-    token: Secret,
+    admission: Admission,
     switch: KillSwitch,
 ) -> AsyncGenerator[Address]:
     """Serve the sandbox of a run for as long as the block runs; give where it listens.
@@ -91,7 +100,9 @@ async def served_sandbox(
     limits = SecondLimits(orders_per_second=venue.capabilities.orders_per_second)
     gate = SecondGate(venue, clock=clock, switch=switch, limits=limits)
     follow = _follower(clock) if isinstance(clock, ReplayClock) else None
-    server = BrokerServer(gate, token, counter=venue, follow=follow)
+    server = BrokerServer(
+        gate, admission.token, counter=venue, follow=follow, build=admission.build
+    )
     try:
         yield await server.start(address)
     finally:
@@ -107,8 +118,9 @@ async def run_broker_process(
     """Serve until the process is stopped; `ready` is told where.
 
     Raises:
-        ConfigInvalid: RUN_UNKNOWN, or for data or a token file that cannot be used.
+        ConfigInvalid: RUN_UNKNOWN, as `stamp`, or for data or a token file that cannot be used.
     """
+    build = stamp(database_url)
     clock = ReplayClock(_EPOCH) if request.follow else SystemClock()
     async with PostgresStore(database_url) as store:
         await _refuse_unknown(store, request.run_id)
@@ -125,7 +137,7 @@ async def run_broker_process(
                 calendar=calendar,
                 clock=clock,
                 address=request.address,
-                token=token_of(request.token_file),
+                admission=Admission(token_of(request.token_file), build),
                 switch=switch,
             ) as address:
                 ready(address)

@@ -10,8 +10,17 @@ from datetime import datetime
 from pathlib import Path
 
 from caopan.adapters.clock.system import SystemClock
+from caopan.application.line import Line
 from caopan.application.replay.clock import ReplayClock
-from caopan.bootstrap.desks import DeskChoice, Purpose, sat_down, session_in_hand
+from caopan.bootstrap.broker_line import BrokerDoor
+from caopan.bootstrap.desks import (
+    DeskChoice,
+    Keeper,
+    Purpose,
+    process_name,
+    sat_down,
+    session_in_hand,
+)
 from caopan.domain.decision.cycle import Cycle
 from caopan.kernel.clock import Clock, shanghai
 from caopan.settings import Settings
@@ -27,6 +36,8 @@ class CycleRequest:
     seed: int
     at: datetime | None
     """Aware; None means now."""
+    door: BrokerDoor | None = None
+    """Where the broker's process listens; None: the sandbox lives in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +60,15 @@ async def run_cycle(database_url: str, settings: Settings, request: CycleRequest
             day to decide on, RISK_KILL_SWITCH while trading is halted.
         ConfigInvalid: CLOCK_BACKWARDS if `at` lies before the desk's last decision.
         Conflict: RUN_BUSY if another process is deciding.
+        Unavailable: BROKER_DISCONNECTED or BROKER_BUILD, where a broker's process is named.
     """
     choice = DeskChoice(
         cash=request.cash, model=request.model, data=request.data, seed=request.seed
     )
     clock: Clock = SystemClock() if request.at is None else ReplayClock(request.at)
-    async with sat_down(database_url, settings, choice, clock, Purpose(create=True)) as pipeline:
+    keeper = None if request.door is None else Keeper(process_name(), Line(), request.door)
+    purpose = Purpose(create=True, keeper=keeper)
+    async with sat_down(database_url, settings, choice, clock, purpose) as pipeline:
         slot = f"{shanghai(clock.now()):%H:%M:%S.%f}"
         cycle = await pipeline.run_cycle(slot, session_in_hand(pipeline.desk.calendar, clock))
     desk = pipeline.desk

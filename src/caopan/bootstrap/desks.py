@@ -8,6 +8,7 @@ one desk, nor two processes one account.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -38,6 +39,7 @@ from caopan.application.ports.store import Run, RunKind, Store
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import SETTLE_AT
 from caopan.bootstrap.broker_line import BrokerDoor, desk_over_line
+from caopan.bootstrap.build import stamp
 from caopan.bootstrap.gate_check import policy_at_any_rate, policy_in_force
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
 from caopan.bootstrap.models import choose_model
@@ -121,7 +123,7 @@ class Counter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """A process that stays at a desk."""
+    """A process that watches its line to the venue, as one does that stays at a desk."""
 
     name: str
     """What others are told of who sits there."""
@@ -163,17 +165,21 @@ async def sat_down(
     the venue's.
 
     Raises:
-        ConfigInvalid: POLICY_INVALID or GATE_FILE_UNREADABLE if risk.json in CAOPAN_HOME is wrong.
+        ConfigInvalid: POLICY_INVALID or GATE_FILE_UNREADABLE if risk.json in CAOPAN_HOME is wrong;
+            DB_NEWER or DB_NOT_MIGRATED if the database is at another schema than this build.
         Denied: DATA_CALENDAR outside the calendar's years, DATA_STALE if the data ends before the
             present session.
         ConfigInvalid: DESK_UNKNOWN if there is no such desk and none is to be opened,
             CLOCK_BACKWARDS if the desk has already acted after `clock`.
         Conflict: RUN_BUSY if another process sits there.
-        Unavailable: BROKER_DISCONNECTED if the broker's process does not answer.
+        Unavailable: BROKER_DISCONNECTED if the broker's process does not answer, BROKER_BUILD if
+            it runs another build.
     """
     home, to_trade, opening = settings.home, purpose.to_trade, purpose.opening
     policy = policy_in_force(home)[0] if to_trade else policy_at_any_rate(home)
-    name = purpose.keeper.name if purpose.keeper else f"caopan, process {os.getpid()}"
+    stays = to_trade or purpose.keeper is not None
+    build = await asyncio.to_thread(stamp, database_url) if stays else ""
+    name = purpose.keeper.name if purpose.keeper else process_name()
     async with PostgresStore(database_url, name=name) as store:
         calendar = await open_calendar(store)
         today = session_in_hand(calendar, clock)
@@ -193,7 +199,7 @@ async def sat_down(
             with switch:
                 held = Restraints(policy, switch)
                 parts = DeskParts(store, run, market, model, clock, calendar, held)
-                async with _at_its_venue(database_url, parts, purpose.keeper) as desk:
+                async with _at_its_venue(database_url, parts, purpose.keeper, build) as desk:
                     pipeline = Pipeline(desk)
                     await _bring_up(pipeline, today, purpose)
                     note_place(settings, choice, clock)
@@ -202,14 +208,19 @@ async def sat_down(
                         await carry_out(pipeline, "halted meanwhile")
 
 
+def process_name() -> str:
+    """Return what others are told of a command that sits at a desk."""
+    return f"caopan, process {os.getpid()}"
+
+
 def _at_its_venue(
-    database_url: str, parts: DeskParts, keeper: Keeper | None
+    database_url: str, parts: DeskParts, keeper: Keeper | None, build: str
 ) -> AbstractAsyncContextManager[Desk]:
     if keeper is None:
         return opened_desk(database_url, parts)
     if keeper.door is None:
         return opened_desk(database_url, parts, keeper.line)
-    return desk_over_line(keeper.door, parts, keeper.line)
+    return desk_over_line(keeper.door, parts, keeper.line, build)
 
 
 async def _bring_up(pipeline: Pipeline, today: date, purpose: Purpose) -> None:

@@ -35,13 +35,14 @@ from caopan.application.ports.store import Run, RunKind, RunStatus, Store
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import ReplayPlan, replay
 from caopan.application.reporting import RunReport, report_run
+from caopan.bootstrap.build import software_version
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
 from caopan.bootstrap.models import choose_model
 from caopan.bootstrap.run_config import RunConfig, config_hash
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.risk.policy import RiskPolicy
-from caopan.domain.risk.venue import Licence, Venue
+from caopan.domain.risk.venue import Licence, Venue, strategy_hash_of
 from caopan.kernel.clock import Clock, at_shanghai
 from caopan.kernel.errors import ConfigInvalid, Conflict
 from caopan.kernel.money import units
@@ -239,7 +240,13 @@ def desk_on(broker: Broker, parts: DeskParts, line: Line | None) -> Desk:
         order_timeout=None if timeout is None else timedelta(seconds=timeout),
         fees=fee_schedule(rules.fees),
         model_deadline_ms=MODEL_DEADLINE_MS,
-        licence=Licence(Venue.SANDBOX),
+        licence=Licence(
+            Venue.SANDBOX,
+            software_version=software_version(),
+            strategy_hash=strategy_hash_of(
+                parts.model.alias, parts.model.prompt_hash, policy.version
+            ),
+        ),
         monotonic_ms=monotonic_ms,
     )
 

@@ -33,12 +33,14 @@ from caopan.bootstrap.desks import (
     session_in_hand,
 )
 from caopan.kernel.clock import Clock, at_shanghai
-from caopan.kernel.errors import CaopanError, ConfigInvalid, Conflict, Denied, Unavailable
+from caopan.kernel.errors import CaopanError, ConfigInvalid, Conflict, Denied
 from caopan.settings import Settings
 
 _LOOK_AGAIN: Final = timedelta(minutes=30)
 """How long a desk is kept without trading before its data and policy are looked at again."""
 _SLICE: Final = timedelta(milliseconds=200)
+_NOT_YET: Final = frozenset({"BROKER_DISCONNECTED", "BROKER_TIMEOUT", "BROKER_BUSY"})
+"""What a broker says, or does not, that is only about to be there."""
 _MOST_BUSY: Final = 20
 """How often in a row the desk may be somebody else's after we were there, before that is final."""
 
@@ -83,7 +85,7 @@ async def run_trader(
     Raises:
         Conflict: RUN_BUSY if another process is there first, RUN_FENCED if one has taken over.
         CaopanError: whatever keeps the first sitting from beginning, but a broker that does not
-            answer: that is waited for.
+            answer yet: that is waited for.
     """
     return await _Trader(database_url, settings, request, stop, tell).run()
 
@@ -191,8 +193,7 @@ class _Trader:
             return self._sat_at is None or self._busy > _MOST_BUSY
         if self._sat_at is not None:
             return False
-        waits_for_broker = isinstance(error, Unavailable) and error.code.startswith("BROKER_")
-        return not (waits_for_broker or self._may_go_on_without_trading(error))
+        return error.code not in _NOT_YET and not self._may_go_on_without_trading(error)
 
     def _may_go_on_without_trading(self, error: CaopanError) -> bool:
         if self._is_seated or not self._to_trade:

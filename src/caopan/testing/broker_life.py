@@ -36,7 +36,7 @@ from caopan.application.ports.model import ModelRequest
 from caopan.application.ports.store import Run, Store, VenueEvent, VenueJournal
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import ReplayPlan, replay
-from caopan.bootstrap.broker_process import served_sandbox
+from caopan.bootstrap.broker_process import Admission, served_sandbox
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.decision.shapes import Action, ActionType
 from caopan.domain.market.calendar import TradingCalendar
@@ -309,7 +309,7 @@ async def _serve(stage: Stage, plan: BrokerPlan, tell: Callable[[str], None]) ->
             calendar=calendar(),
             clock=stage.clock(),
             address=stage.socket,
-            token=TOKEN,
+            admission=Admission(TOKEN),
             switch=switch,
         ):
             tell("listens")

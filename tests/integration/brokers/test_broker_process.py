@@ -20,6 +20,7 @@ from caopan.adapters.postgres.store import PostgresStore
 from caopan.application.ports.store import RunKind
 from caopan.application.replay.clock import ReplayClock
 from caopan.bootstrap.broker_process import token_of
+from caopan.bootstrap.build import stamp
 from caopan.bootstrap.markets import open_calendar, open_synthetic
 from caopan.domain.market.reference import TradingStatus
 from caopan.domain.orders.order import Order, OrderStatus
@@ -102,7 +103,7 @@ async def test_it_survives_its_death_and_stops_when_it_is_halted(processes, data
     assert process.said == {"ready": {"socket": str(process.home / "b.sock")}}
     clock = ReplayClock(at_shanghai(END, time(9, 16)))
     token = token_of(process.home / "broker.token")
-    client = RemoteBroker(process.home / "b.sock", token, clock)
+    client = RemoteBroker(process.home / "b.sock", token, clock, build=stamp(database_url))
     await client.deposit("opening", CASH)
     sent = await client.submit(order, mint(order, "policy"))
     frozen = await client.account()

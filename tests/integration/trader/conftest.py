@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,11 @@ class Desk:
         }
         self._started: list[Process] = []
 
-    def broker(self) -> Process:
+    def broker(self, source: Path | None = None) -> Process:
+        """Start it, from the product in the folder `source` if given."""
         words = ["caopan.interfaces.broker_process", "--follow", "--run", str(self.run_id)]
-        process = self._start([*words, "--socket", str(self.socket), "--end", DAY])
+        words += ["--socket", str(self.socket), "--end", DAY]
+        process = self._start(words, {} if source is None else {"PYTHONPATH": str(source)})
         assert process.line() == {"ready": {"socket": str(self.socket)}}
         return process
 
@@ -91,9 +93,9 @@ class Desk:
         named = ["--broker", str(broker or self.socket), "--run", str(self.run_id)]
         return self._start(["caopan.interfaces.cli", "trader", *named, *words, "--json"])
 
-    def _start(self, words: list[str]) -> Process:
+    def _start(self, words: list[str], extra: Mapping[str, str] | None = None) -> Process:
         log = self.home / f"{len(self._started)}.log"
-        self._started.append(Process(words, self._environment, log))
+        self._started.append(Process(words, {**self._environment, **(extra or {})}, log))
         return self._started[-1]
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """What an account may do at its venue: which one it is, its permissions, its report.
 
-Owns Venue, Permission, ReportStatus, ProgramReport and Licence, which holds them together
-(contracts.md, "Account, sleeve, permissions"). Must never grant anything by default.
+Owns Venue, Permission, ReportStatus, ProgramReport, Licence, which holds them together, and the
+hash that names a strategy (contracts.md, "Account, sleeve, permissions"). Must never grant anything
+by default.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from caopan.kernel.canonical import content_hash
 
 
 class Venue(StrEnum):
@@ -57,3 +60,11 @@ class Licence:
     venue: Venue
     permissions: frozenset[Permission] | None = None
     report: ProgramReport | None = None
+    software_version: str = ""
+    """What runs, to be held against the report."""
+    strategy_hash: str = ""
+
+
+def strategy_hash_of(model: str, prompt_hash: str, policy_version: str) -> str:
+    """Return what names a strategy: which model answers to which prompt under which limits."""
+    return content_hash({"model": model, "policy": policy_version, "prompt": prompt_hash})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from caopan.interfaces.cli.broker_door import read_door
 from caopan.interfaces.cli.output import Cli
 from caopan.interfaces.cli.replay import MOST_SEED, read_cash
 from caopan.kernel.clock import SHANGHAI
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
 
 def cycle(
     ctx: typer.Context,
+    *,
     data: Annotated[Path | None, typer.Option("--data")] = None,
     at: Annotated[str | None, typer.Option("--at", metavar="TIME")] = None,
     cash: Annotated[str, typer.Option("--cash")] = "1000000",
     model: Annotated[str | None, typer.Option("--model")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, max=MOST_SEED)] = 7,
+    broker: Annotated[str | None, typer.Option("--broker", metavar="SOCKET|PORT")] = None,
+    token_file: Annotated[Path | None, typer.Option("--token-file")] = None,
 ) -> None:
     """Make one decision on the desk's own account."""
     cli = Cli.of(ctx)
@@ -36,7 +40,12 @@ def cycle(
     from caopan.bootstrap.database import ready_database
 
     request = CycleRequest(
-        cash=read_cash(cash), model=model, data=data, seed=seed, at=read_moment(at)
+        cash=read_cash(cash),
+        model=model,
+        data=data,
+        seed=seed,
+        at=read_moment(at),
+        door=read_door(cli, broker, token_file),
     )
     with services(cli.settings) as servers:
         for step in ready_database(servers):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from caopan.interfaces.cli.account import database_for
+from caopan.interfaces.cli.broker_door import read_door
 from caopan.interfaces.cli.cycle import read_moment
 from caopan.interfaces.cli.money_text import grouped
 from caopan.interfaces.cli.output import Cli, ExitCode
@@ -27,15 +28,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from caopan.application.trading_watch import Stop, Tell
-    from caopan.bootstrap.broker_line import BrokerDoor
     from caopan.bootstrap.trader import TraderOutcome, TraderRequest
     from caopan.kernel.clock import Clock
 
-_LOOPBACK: Final = "127.0.0.1"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LEAST_MINUTES: Final = 0.05
 _MOST_MINUTES: Final = 240.0
-_MOST_PORT: Final = 65535
 
 
 def trader(
@@ -65,7 +63,7 @@ def trader(
         raise ConfigInvalid(
             "USAGE", "--account, --run, --data and --seed each name the desk: give one"
         )
-    moment, door = read_moment(at), _door(cli, broker, token_file)
+    moment, door = read_moment(at), read_door(cli, broker, token_file)
     with database_for(cli) as url:
         if data is not None or seed is not None:
             choice = DeskChoice(data=data, seed=7 if seed is None else seed)
@@ -135,21 +133,6 @@ def _teller(cli: Cli, clock: Clock) -> Tell:
         )
 
     return tell
-
-
-def _door(cli: Cli, broker: str | None, token_file: Path | None) -> BrokerDoor | None:
-    from caopan.bootstrap.broker_line import BrokerDoor
-
-    if broker is None:
-        if token_file is not None:
-            raise ConfigInvalid("USAGE", "--token-file is of use with --broker only")
-        return None
-    token = token_file or cli.settings.home / "broker.token"
-    if not broker.isdecimal():
-        return BrokerDoor(Path(broker), token)
-    if not 0 < int(broker) <= _MOST_PORT:
-        raise ConfigInvalid("USAGE", f"--broker {broker} is no port", remedy="1 to 65535")
-    return BrokerDoor((_LOOPBACK, int(broker)), token)
 
 
 def _outcome_json(done: TraderOutcome) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from caopan.adapters.brokers.remote.wire import (
     as_list,
     as_object,
     framed,
+    other_build,
     plain,
     read,
     receive,
@@ -76,19 +77,22 @@ class RemoteBroker:
         token: Secret,
         clock: Clock,
         timeout: timedelta = _TIMEOUT,
+        *,
+        build: str = "",
         on_redial: Callable[[], None] | None = None,
     ) -> None:
         """Keep where the broker is; each request is answered within `timeout` or given up.
 
         Opening the line is part of that time. The venue's settle window grows by it: before it is
-        over, nobody here can know that an answer is lost. Whoever wants to know that a line was
-        opened again gives `on_redial`; an order that would be the first thing said on such a line
-        is not sent then.
+        over, nobody here can know that an answer is lost. A broker of another `build` is not
+        spoken to. Whoever wants to know that a line was opened again gives `on_redial`; an order
+        that would be the first thing said on such a line is not sent then.
         """
         self._address = address
         self._token = token
         self._clock = clock
         self._timeout = timeout
+        self._build = build
         self._on_redial = on_redial
         self._has_spoken = False
         self._line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -99,7 +103,8 @@ class RemoteBroker:
         """Open the line, and learn the venue's name and what it can do.
 
         Raises:
-            Unavailable: BROKER_DISCONNECTED if nobody answers or the token is refused.
+            Unavailable: BROKER_DISCONNECTED if nobody answers; BROKER_AUTH, BROKER_PROTOCOL,
+                BROKER_BUILD or BROKER_BUSY if this desk is refused.
         """
         async with self._lock:
             await self._opened(self._deadline())
@@ -224,15 +229,21 @@ class RemoteBroker:
             async with asyncio.timeout_at(deadline):
                 line = await self._dial()
                 self._line = line
-                hello = {"version": VERSION, "token": self._token.get_secret_value()}
+                token = self._token.get_secret_value()
+                hello = {"version": VERSION, "token": token, "build": self._build}
                 line[1].write(framed(hello))
                 answer = await receive(line[0])
                 if "error" in answer:
-                    raise Malformed(str(answer["error"]))
+                    raise _not_let_in(answer["error"])
                 welcome = as_object(answer.get("result"), "result")
+                if (build := str(welcome.get("build", ""))) != self._build:
+                    raise other_build(build, self._build)
                 self.name = read(str, welcome.get("name"), "name")
                 able = read(Capabilities, welcome.get("capabilities"), "capabilities")
                 self.capabilities = replace(able, settle_window=able.settle_window + self._timeout)
+        except Unavailable:
+            self._drop()
+            raise
         except (OSError, EOFError, Malformed, TimeoutError) as error:
             self._drop()
             why = f"no line to the broker process: {type(error).__name__}: {error}"
@@ -279,6 +290,13 @@ def _lost(method: str, error: Exception, *, changes: bool) -> CaopanError:
         code = "BROKER_PROTOCOL"
     why = f"{method} left and no answer came: {type(error).__name__}: {error}"
     return (OutcomeUnknown if changes else Unavailable)(code, why, remedy=_REMEDY)
+
+
+def _not_let_in(error: object) -> Unavailable:
+    """Return why the other side hangs up on us: nothing was sent."""
+    said = as_object(error, "error")
+    words = [read(str, said.get(name), name) for name in ("code", "message", "remedy")]
+    return Unavailable(words[0], words[1], remedy=words[2])
 
 
 def _told(error: object, *, changes: bool) -> CaopanError:

@@ -23,6 +23,7 @@ from caopan.adapters.brokers.remote.wire import (
     Malformed,
     as_object,
     framed,
+    other_build,
     plain,
     read,
     receive,
@@ -74,14 +75,17 @@ class BrokerServer:
         counter: Counter | None = None,
         follow: Callable[[datetime], None] | None = None,
         patience: timedelta = timedelta(seconds=5),
+        build: str = "",
     ) -> None:
         """Take the broker and the token; `follow` is told each request's time (simulated runs).
 
-        Who has not shown the token within `patience` is hung up on.
+        A desk of another `build` is refused: two that differ may take one word for two things. Who
+        has not shown the token within `patience` is hung up on.
         """
         self._broker = broker
         self._counter = counter
         self._token = token.get_secret_value().encode()
+        self._build = build
         self._follow = follow
         self._patience = patience.total_seconds()
         self._server: asyncio.Server | None = None
@@ -181,14 +185,17 @@ class BrokerServer:
             )
         elif version != VERSION:
             fault = Denied("BROKER_PROTOCOL", f"version {version!r} is spoken, not {VERSION}")
+        elif (build := str(hello.get("build", ""))) != self._build:
+            fault = other_build(self._build, build)
         elif len(self._open) - len(self._strangers) >= CONNECTIONS:
             fault = Unavailable("BROKER_BUSY", f"{CONNECTIONS} connections are open already")
         if fault is not None:
             await _send(writer, _error(fault))
             return False
         broker = self._broker
-        hello = {"name": broker.name, "capabilities": plain(broker.capabilities)}
-        await _send(writer, {"result": hello})
+        able = plain(broker.capabilities)
+        welcome = {"name": broker.name, "capabilities": able, "build": self._build}
+        await _send(writer, {"result": welcome})
         return True
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:

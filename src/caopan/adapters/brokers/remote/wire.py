@@ -19,7 +19,9 @@ from functools import cache
 from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-VERSION: Final = 2
+from caopan.kernel.errors import Unavailable
+
+VERSION: Final = 3
 _MOST: Final = 64 * 1024 * 1024
 _LENGTH: Final = 4
 T = TypeVar("T")
@@ -27,6 +29,15 @@ T = TypeVar("T")
 
 class Malformed(Exception):
     """A message that is none; says what is wrong."""
+
+
+def other_build(broker: str, desk: str) -> Unavailable:
+    """Return the refusal of two processes that do not run the same."""
+    return Unavailable(
+        "BROKER_BUILD",
+        f"the broker process runs {broker or 'no build'}, this desk {desk or 'no build'}",
+        remedy="stop both and start both from one installation",
+    )
 
 
 async def receive(reader: asyncio.StreamReader, most: int = _MOST) -> dict[str, Any]:
