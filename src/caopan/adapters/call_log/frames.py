@@ -24,9 +24,9 @@ from caopan.domain.gateway.usage import Tokens
 
 _HEAD: Final = struct.Struct("<BIII")
 """Kind, length of the fields, length of the body, CRC-32 of kind, fields and body."""
-HEAD_BYTES: Final = _HEAD.size
-_MOST_FIELDS: Final = 1 << 26
-_MOST_BODY: Final = 1 << 30
+_CHECK: Final = struct.Struct("<I")
+"""CRC-32 of what stands before it: so a record that was cut off is no damaged one."""
+HEAD_BYTES: Final = _HEAD.size + _CHECK.size
 
 Key = tuple[UUID, int]
 """An attempt inside its process: call_id and number."""
@@ -143,7 +143,8 @@ def split(data: bytes) -> Split:
     end = len(data)
     while end - at >= HEAD_BYTES:
         kind, fields, body, checksum = _HEAD.unpack_from(data, at)
-        if kind not in _KINDS or fields > _MOST_FIELDS or body > _MOST_BODY:
+        (check,) = _CHECK.unpack_from(data, at + _HEAD.size)
+        if kind not in _KINDS or zlib.crc32(data[at : at + _HEAD.size]) != check:
             return Split(frames, at, 0, bad, broken=True)
         whole = HEAD_BYTES + fields + body
         if end - at < whole:
@@ -230,7 +231,8 @@ def _frame(kind: Kind, fields: Sequence[Any], body: bytes) -> bytes:
     except TypeError:
         told = orjson.dumps(_sendable(fields))
     checksum = zlib.crc32(body, zlib.crc32(told, kind))
-    return b"".join((_HEAD.pack(kind, len(told), len(body), checksum), told, body))
+    head = _HEAD.pack(kind, len(told), len(body), checksum)
+    return b"".join((head, _CHECK.pack(zlib.crc32(head)), told, body))
 
 
 def _sendable(value: object) -> Any:  # noqa: ANN401 - any JSON value
