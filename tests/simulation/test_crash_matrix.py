@@ -27,13 +27,14 @@ from caopan.domain.accounting.journal import Book
 from caopan.domain.ledger.chain import Stage
 from caopan.domain.orders.order import Order, OrderStatus, moved
 from caopan.domain.risk.clearance import Clearance
+from caopan.domain.risk.kill_switch import KillLevel
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import CaopanError, OutcomeUnknown
 from caopan.kernel.ids import client_order_id, foreign_order_id
 from caopan.kernel.money import units
 from caopan.testing.crash_points import CrashPlan, PointBroker, PointJournal, PointStore
 from caopan.testing.memory_store import MemoryDatabase, MemoryStore, MemoryVenueJournal
-from caopan.testing.scenario import CASH, DAYS, DECISIONS, open_scenario
+from caopan.testing.scenario import CASH, DAYS, DECISIONS, HALT, open_scenario
 from caopan.testing.sim_loop import SimulatedCrash, simulate
 from caopan.testing.venues import CancelFault, Fault, FaultyBroker
 
@@ -107,6 +108,7 @@ class World:
             unfinished = await uow.cycles.unfinished()
             book = await uow.journal.balances()
             reconciled = await uow.reconciliations.all()
+            control = await uow.controls.get()
         scenario = await open_scenario(self.run, store, journal)
         scenario.clock.set(at_shanghai(DAYS[-1], time(15, 1)))
         theirs = await scenario.venue.account()
@@ -132,6 +134,10 @@ class World:
             "our books are not the venue's": _differs(book, theirs),
             "the venue worked two orders of one intent": _both_alive(events),
             "a reconciliation found a difference": not all(one.passed for one in reconciled),
+            "the halt does not stand": control.level is not KillLevel.NO_ORDERS,
+            "an order left after the halt": any(
+                e.kind == "accepted" and e.at > at_shanghai(DAYS[-1], HALT) for e in events
+            ),
             "a decision was left open": bool(unfinished),
             "an order was left open": any(not o.is_terminal for o in orders.values()),
             "the ledger does not verify": not report.verification.verified,
@@ -190,6 +196,7 @@ def test_an_undisturbed_life_keeps_every_invariant() -> None:
     report, broken = world.examine()
     assert not broken
     assert report.by_status == {
+        "canceled": 1,
         "executed": 3,
         "expired": 1,
         "no_op": 2,
@@ -230,7 +237,7 @@ def test_random_faults_and_crashes_settle_in_the_end(seed: int) -> None:
     world = World.new()
     for _ in range(rng.randint(1, 4)):
         world.live(
-            rng.choice([None, rng.randint(0, 220)]),
+            rng.choice([None, rng.randint(0, 240)]),
             rng.choices(FAULTS, k=4),
             seed=rng.randint(0, 99),
             cancel_faults=rng.choices(list(CancelFault), k=3),

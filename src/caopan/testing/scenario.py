@@ -3,20 +3,21 @@
 Owns Scenario: four sessions of a table market and a scripted model that buys, sells what has
 settled, asks for what the gate must refuse, cancels an order, changes one and leaves it to expire,
 lets one wait for another, answers garbage once and does nothing once; a person who sells, orders
-entered at the venue itself, and a reconciliation at every close. Must never be used by production
-code.
+entered at the venue itself, a reconciliation at every close, and a halt at the end. Must never be
+used by production code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, time
 from typing import Any
 
 from caopan.adapters.brokers.sandbox.venue import SandboxVenue
 from caopan.adapters.rules.book import load_rules
 from caopan.application.desk import Desk
+from caopan.application.halting import carry_out, stop_account
 from caopan.application.pipeline import Pipeline
 from caopan.application.ports.broker import Broker
 from caopan.application.ports.model import ModelRequest
@@ -42,8 +43,10 @@ FOURTH, FIFTH = "600004.SH", "600005.SH"
 FLAT = (FIRST, SECOND, FOURTH, FIFTH)
 SECOND_LOOK = time(9, 18)
 """Still in the part of the auction in which orders can be cancelled."""
-DECISIONS = 8
-"""Four of the day, a second look, a person's, and two that nobody here made."""
+HALT = time(9, 19)
+"""As SECOND_LOOK."""
+DECISIONS = 9
+"""Four of the day, a second look, two of a person, and two that nobody here made."""
 
 
 _SOME = Action(
@@ -55,6 +58,10 @@ _SOME = Action(
     price=units("9.95"),
     qty=1_000,
 )
+
+
+_OFFER = replace(_SOME, symbol=THIRD, price=units("20.20"), qty=400)
+"""Rests until the halt cancels it."""
 
 
 def scenario_market() -> TableMarket:
@@ -130,6 +137,16 @@ class Scenario:
             await self.pipeline.operate("some", [_SOME], "anna", "too much of it")
         elif day == DAYS[2]:
             await self._enter_outside(day, FIFTH, Side.SELL, "9.95")
+        else:
+            await self._halt(day)
+
+    async def _halt(self, day: date) -> None:
+        """Halt the account at level 2 while an order of it rests."""
+        self._stand_at(day, SECOND_LOOK)
+        await self.pipeline.operate("offer", [_OFFER], "anna", "at a better price")
+        self._stand_at(day, HALT)
+        await stop_account(self.pipeline.seat, "drill", "anna")
+        await carry_out(self.pipeline, "drill")
 
     async def _enter_outside(self, day: date, symbol: str, side: Side, price: str) -> None:
         """Enter an order at the venue's own counter."""
