@@ -2,7 +2,7 @@
 
 Owns Attempt, which ends exactly once whatever happens between: its claim is settled, its row
 completed, the breaker told. Must never be made without a claim, nor left open. Tests:
-tests/unit/application/gateway/test_attempt.py, tests/property/application/gateway.
+tests/unit/application/gateway/test_gateway.py, tests/property/application/gateway.
 """
 
 from __future__ import annotations

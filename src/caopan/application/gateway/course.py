@@ -1,7 +1,7 @@
 """Where one call stands: what it was tried with, what stood in the way, how much time is left.
 
 Owns Course, and what the caller is told where nobody is left to ask. Must never ask anybody
-itself. Tests: tests/unit/application/gateway/test_refusals.py.
+itself. Tests: tests/unit/application/gateway/test_limits.py, test_gateway.py.
 """
 
 from __future__ import annotations
@@ -127,10 +127,13 @@ class Course:
     def refusal(self, choice: Choice, now: int) -> CallRefused:
         """Return what the caller is told where nobody is left to ask at `now`."""
         reasons = [self._reason(skipped) for skipped in choice.skipped]
+        if choice.endpoint is not None:
+            why = "not asked: neither attempts nor time are left"
+            name = choice.endpoint.name
+            reasons.append({"endpoint": name, "code": UNAVAILABLE, "message": why})
         if self.last is not None:
             told = self.last[1].refusal()
-            several = len(reasons) > 1
-            told.endpoints = tuple(reasons) if several else ()
+            told.endpoints = tuple(reasons)
             return told
         codes = {reason["code"] for reason in reasons}
         names = "; ".join(f"{reason['endpoint']}: {reason['message']}" for reason in reasons)

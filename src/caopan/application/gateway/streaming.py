@@ -75,8 +75,9 @@ class Relay:
 
     def close(self) -> bytes:
         """Take note that the endpoint's stream has ended; return what may still go on."""
-        rest, self._rest = self._rest, b""
-        last = self._parsed(rest.rstrip() + b"\n\n") if rest.strip() else b""
+        rest, self._rest = self._rest.strip(), b""
+        # Only the line end may be missing: half an event is none.
+        last = self._parsed(rest + b"\n\n") if _is_whole(rest) else b""
         if self.failure is None and not self.has_ended:
             # Some vendors say nothing after the last choice has told why it ended.
             if self._assembled().is_complete:
@@ -253,6 +254,18 @@ def data_of(event: bytes) -> bytes | None:
         return event[6:].strip()
     lines = [line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
+
+
+def _is_whole(event: bytes) -> bool:
+    """Tell whether an event without its end has whole data."""
+    data = data_of(event)
+    if data is None or data == b"[DONE]":
+        return data is not None
+    try:
+        orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def error_event(refused: CallRefused) -> bytes:

@@ -152,7 +152,10 @@ class SharedLimits(Protocol):
     """
 
     async def claim(self, claim: Claim) -> Granted | Refused:
-        """Take all of it or nothing."""
+        """Take all of it or nothing. Answers within a bounded time.
+
+        Who is cancelled while waiting has taken nothing: what was taken for it is given back.
+        """
         ...
 
     def settle(self, granted: Granted, tokens: int, cost: int) -> None:
