@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from caopan.application.decision_cycle.actor import REPAIR_ATTEMPTS
+from caopan.application.decision_cycle.briefing import Prompting
+from caopan.application.decision_cycle.deciding import Actor
+from caopan.application.decision_cycle.model_checker import ModelChecker
 from caopan.application.line import Line
 from caopan.application.ports.broker import Broker
 from caopan.application.ports.kill_switch import KillSwitch, Released
@@ -51,6 +54,28 @@ class Desk:
     """What the broker's calls have shown; one that nobody watches counts as whole."""
     order_timeout: timedelta | None = None
     """How long an order may rest before it is cancelled; None: to the end of its day."""
+
+    prompting: Prompting | None = None
+    """What a language model is shown."""
+    checker: ModelChecker | None = None
+    """Who else looks at a proposal after the rule checker; it may only add reasons."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return who decides, and how it is asked."""
+        return Actor(
+            model=self.model,
+            deadline_ms=self.model_deadline_ms,
+            config_version=self.policy.version,
+            prompting=self.prompting,
+            repair_attempts=self.repair_attempts,
+            samples=self.samples,
+        )
+
+    @property
+    def samples(self) -> int:
+        """Return how many answers of a language model are put to a vote, as recorded; 1: none."""
+        return int(self.run.config.get("samples", 1))
 
     @property
     def repair_attempts(self) -> int:

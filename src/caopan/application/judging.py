@@ -186,12 +186,15 @@ def resting(order: Order, account: AccountCache) -> Resting:
 
 
 def exit_plans_of(decision: Decision, orders: Sequence[Order]) -> dict[str, Mapping[str, Any]]:
-    """Return, by symbol, the exit plans that go with `orders` of a decision."""
+    """Return, by symbol, the exit plans that go with `orders` of a decision, and their thesis."""
     actions = {action.index: action for action in decision.actions}
-    plans = {order.symbol: actions[order.action_index].exit_plan for order in orders}
-    return {
-        symbol: exit_plan_json(plan) for symbol, plan in plans.items() if plan is not None
-    }
+    found: dict[str, Mapping[str, Any]] = {}
+    for order in orders:
+        action = actions[order.action_index]
+        if action.exit_plan is not None:
+            thesis = {"thesis": action.intent.rationale} if action.intent is not None else {}
+            found[order.symbol] = {**exit_plan_json(action.exit_plan), **thesis}
+    return found
 
 
 def _stats(desk: Desk, symbol: str, day: date, now: datetime) -> Stats:

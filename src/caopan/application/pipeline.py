@@ -13,17 +13,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from caopan.application import records
 from caopan.application.account import AccountCache
 from caopan.application.day_books import entitlements_of, nav_point_of
-from caopan.application.decision_cycle import actor, checker
-from caopan.application.decision_cycle.observe import (
-    AccountState,
-    Observation,
-    build_observation,
-    filled_when_seen,
-)
+from caopan.application.decision_cycle import checker
+from caopan.application.decision_cycle.deciding import decide
+from caopan.application.decision_cycle.memory import own_record
+from caopan.application.decision_cycle.model_checker import joined, second_opinion
+from caopan.application.decision_cycle.observe import Observation, filled_when_seen
 from caopan.application.desk import Desk
 from caopan.application.execution.controller import Controller
 from caopan.application.execution.reconciliation import Reconciler
@@ -45,8 +44,10 @@ from caopan.application.judging import (
     surroundings,
     target_of,
 )
-from caopan.application.ports.store import NavPoint, Reconciliation, UnitOfWork
+from caopan.application.observing import observe, phase_end
+from caopan.application.ports.store import ModelCall, NavPoint, Reconciliation, UnitOfWork
 from caopan.application.seat import Seat
+from caopan.application.targeting import with_orders
 from caopan.domain.accounting.bookings import deposit
 from caopan.domain.decision.cycle import Cycle, advanced, closed
 from caopan.domain.decision.shapes import (
@@ -174,7 +175,7 @@ class Pipeline:
             slot=slot,
             opened_at=now,
             stage=CycleStage.CHECKED,
-            valid_until=min(now + VALID_FOR, self._phase_end(now)),
+            valid_until=min(now + VALID_FOR, phase_end(self.desk, now)),
             origin=Origin.OPERATOR,
         )
         until = cycle.valid_until or now
@@ -209,8 +210,11 @@ class Pipeline:
 
     async def _observe(self, work: Work) -> None:
         """Go OPENED → OBSERVED: one snapshot of market, account and rules."""
-        now, day = self.desk.clock.now(), work.cycle.trading_day
-        observation = self._build_observation(work.cycle, now, day)
+        now, past = self.desk.clock.now(), list[Mapping[str, Any]]()
+        if self.desk.model.is_language_model:
+            async with self.seat.begin() as uow:
+                past = await own_record(uow, now)
+        observation = observe(self.desk, self.account, work.cycle, now, past)
         cycle = replace(
             advanced(work.cycle, CycleStage.OBSERVED), observation_id=observation.observation_id
         )
@@ -231,17 +235,14 @@ class Pipeline:
         """Go OBSERVED → ACTED: the model proposes, or there is a recorded no_op."""
         observation = await self._observation(work)
         now = self.desk.clock.now()
-        valid_until = min(now + VALID_FOR, self._phase_end(now))
-        answer = await actor.ask(
-            self.desk.model,
+        valid_until = min(now + VALID_FOR, phase_end(self.desk, now))
+        answer = await decide(
+            self.desk.actor,
             work.cycle,
             observation,
-            deadline_ms=self.desk.model_deadline_ms,
-            config_version=self.desk.policy.version,
             now=now,
             valid_until=valid_until,
             monotonic_ms=self.desk.monotonic_ms,
-            repair_attempts=self.desk.repair_attempts,
         )
         at = self.desk.clock.now()
         drafts = [records.acted(work.cycle, answer.evidence, at)]
@@ -258,19 +259,33 @@ class Pipeline:
         work.cycle, work.decision = cycle, answer.decision
 
     async def _check(self, work: Work) -> None:
-        """Go ACTED → CHECKED: the rule checker, whose word is final."""
+        """Go ACTED → CHECKED: the rule checker, whose word is final; then a model's, if any."""
         observation, decision = await self._observation(work), await self._decision(work)
         now = self.desk.clock.now()
         result = checker.check(decision, observation, work.cycle.opened_at, now)
         cycle = advanced(work.cycle, CycleStage.CHECKED)
-        drafts = [records.checked(cycle, result)]
+        opinion, idle = None, all(one.type is ActionType.NO_OP for one in decision.actions)
+        if result.passed and not idle and self.desk.checker is not None:
+            opinion = await second_opinion(
+                self.desk.checker,
+                work.cycle,
+                observation,
+                decision,
+                now=now,
+                monotonic_ms=self.desk.monotonic_ms,
+            )
+            # Its answer took time: the observation may have expired meanwhile.
+            now = self.desk.clock.now()
+            result = checker.check(decision, observation, work.cycle.opened_at, now)
+            result = joined(result, opinion, self.desk.checker)
+        drafts = [records.checked(cycle, result, opinion)]
         if not result.passed:
             cycle = closed(cycle, DecisionStatus.REJECTED_CHECKER, now, result.reasons[0].code)
-        elif all(action.type is ActionType.NO_OP for action in decision.actions):
+        elif idle:
             cycle = closed(cycle, DecisionStatus.NO_OP, now)
         if cycle.stage is CycleStage.CLOSED:
             drafts.append(records.outcome(cycle, [], []))
-        await self._record(cycle, drafts)
+        await self._record(cycle, drafts, () if opinion is None else opinion.calls)
         work.cycle = cycle
 
     async def _judge(self, work: Work) -> None:
@@ -283,6 +298,9 @@ class Pipeline:
         control = self.seat.control_now()
         standing = self.account.standing(
             references, prices, day, control=control, licence=self.desk.licence
+        )
+        decision, planned = with_orders(
+            self.desk, self.account, references, prices, standing, decision
         )
         verdicts = judge_actions(self.desk, self.account, references, standing, decision, now)
         passed = frozenset(verdict.action_index for verdict in verdicts if verdict.passed)
@@ -299,10 +317,11 @@ class Pipeline:
         ]
         freezes = reservations(self.desk, self.account.book, orders, references, now)
         cycle = advanced(work.cycle, CycleStage.JUDGED)
-        drafts = [records.judged(cycle, verdicts, orders, self.desk, now)]
+        drafts = [records.judged(cycle, verdicts, orders, self.desk, now, planned)]
         if not passed:
             code = next((r.code for v in verdicts for r in v.reasons), None)
-            cycle = closed(cycle, DecisionStatus.REJECTED_RISK, now, code)
+            status = DecisionStatus.REJECTED_RISK if verdicts else DecisionStatus.NO_OP
+            cycle = closed(cycle, status, now, code)
             drafts.append(records.outcome(cycle, [], []))
         async with self.seat.begin() as uow:
             await uow.cycles.save(cycle)
@@ -314,7 +333,8 @@ class Pipeline:
             await uow.commit()
         self.account.apply(freezes, orders)
         self.account.exit_plans.update(exit_plans_of(decision, orders))
-        work.cycle, work.orders, work.passed = cycle, orders, passed
+        work.cycle, work.decision = cycle, decision
+        work.orders, work.passed = orders, passed
 
     async def _execute(self, work: Work) -> None:
         """Go JUDGED → ORDERED: cancels and changes, and each order judged again and sent once."""
@@ -443,33 +463,6 @@ class Pipeline:
             await uow.ledger.append([records.day_closed(point)])
             await uow.commit()
 
-    def _build_observation(self, cycle: Cycle, now: datetime, day: date) -> Observation:
-        desk = self.desk
-        session = desk.calendar.is_session(shanghai(now).date())
-        references = desk.market.references(day, now)
-        return build_observation(
-            observation_id=derived_uuid(now, str(cycle.decision_id), "observation"),
-            now=now,
-            trading_day=day,
-            window=desk.phases.window(now, session=session),
-            cancelable_until=desk.phases.cancelable_until(now, session=session),
-            market=desk.market,
-            account=AccountState(
-                account_id=desk.run.account_id,
-                book=self.account.book,
-                prices=prices_of(desk, references, self.account.book.quantities(), day, now),
-                open_orders=list(self.account.working.values()),
-                orders_today=self.account.orders_on(day),
-                exit_plans=self.account.exit_plans,
-            ),
-            policy=desk.policy,
-            fees=desk.fees,
-        )
-
-    def _phase_end(self, now: datetime) -> datetime:
-        session = self.desk.calendar.is_session(shanghai(now).date())
-        return self.desk.phases.window(now, session=session).end
-
     async def _add_exit_plans(
         self, uow: UnitOfWork, decision: Decision, orders: Sequence[Order], now: datetime
     ) -> None:
@@ -481,8 +474,12 @@ class Pipeline:
                     order.exit_plan_id, order.order_id, order.decision_id, order.symbol, body, now
                 )
 
-    async def _record(self, cycle: Cycle, drafts: list[Draft]) -> None:
+    async def _record(
+        self, cycle: Cycle, drafts: list[Draft], calls: Sequence[ModelCall] = ()
+    ) -> None:
         async with self.seat.begin() as uow:
+            for call in calls:
+                await uow.model_calls.add(call)
             await uow.cycles.save(cycle)
             await uow.ledger.append(drafts)
             await uow.commit()

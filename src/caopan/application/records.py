@@ -12,10 +12,12 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from caopan.application.decision_cycle import actor
+from caopan.application.decision_cycle.deciding import read_again
+from caopan.application.decision_cycle.model_checker import Opinion
 from caopan.application.decision_cycle.observe import Observation
 from caopan.application.desk import Desk
 from caopan.application.ports.store import NavPoint, Reconciliation, Run, UnitOfWork
+from caopan.application.targeting import plan_json
 from caopan.domain.accounting.journal import Transaction
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.decision.shapes import (
@@ -28,6 +30,7 @@ from caopan.domain.decision.shapes import (
 )
 from caopan.domain.ledger.chain import Draft, Stage
 from caopan.domain.orders.order import Fill, Order, OrderType, Side
+from caopan.domain.planning.targets import Plan
 from caopan.domain.risk.kill_switch import Control
 from caopan.kernel.canonical import sha256_hex
 from caopan.kernel.clock import iso
@@ -57,8 +60,8 @@ def acted(cycle: Cycle, evidence: Mapping[str, Any], at: datetime) -> Draft:
     return Draft(Stage.ACTOR, at, evidence, cycle.decision_id, cycle.trace_id)
 
 
-def checked(cycle: Cycle, result: CheckerResult) -> Draft:
-    """Return the checker's verdict."""
+def checked(cycle: Cycle, result: CheckerResult, opinion: Opinion | None = None) -> Draft:
+    """Return the checker's verdict, with what a model checker said."""
     payload: dict[str, Any] = {
         "checked_at": iso(result.checked_at),
         "checker": result.checker,
@@ -68,6 +71,8 @@ def checked(cycle: Cycle, result: CheckerResult) -> Draft:
     }
     if result.findings:
         payload["findings"] = [finding.as_json() for finding in result.findings]
+    if opinion is not None:
+        payload["model_checker"] = opinion.evidence
     return Draft(Stage.CHECKER, result.checked_at, payload, cycle.decision_id, cycle.trace_id)
 
 
@@ -77,9 +82,10 @@ def judged(
     orders: Sequence[Order],
     desk: Desk,
     at: datetime,
+    planned: Plan | None = None,
 ) -> Draft:
     """Return the gate's verdict on each action and the intents it let through."""
-    payload = {
+    payload: dict[str, Any] = {
         "evaluated_at": iso(at),
         "orders": [order_json(order) for order in orders],
         "pass": all(verdict.passed for verdict in verdicts),
@@ -99,6 +105,8 @@ def judged(
             for verdict in verdicts
         ],
     }
+    if planned is not None:
+        payload["planned"] = plan_json(planned)
     return Draft(Stage.RISK, at, payload, cycle.decision_id, cycle.trace_id)
 
 
@@ -356,9 +364,7 @@ async def read_decision(uow: UnitOfWork, cycle: Cycle) -> Decision:
             made_at = datetime.fromisoformat(evidence["made_at"])
             return operator_decision(cycle, actions, made_at, cycle.valid_until)
         made_at = datetime.fromisoformat(evidence["made_at"])
-        decision, _, _, _ = actor.read(
-            evidence["reply"], cycle.decision_id, made_at, cycle.valid_until
-        )
+        decision = read_again(evidence, cycle, made_at, cycle.valid_until)
         if decision is not None:
             return decision
     raise CorruptState("DECISION_UNREADABLE", f"decision {cycle.decision_id} has no readable reply")

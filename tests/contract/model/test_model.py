@@ -14,6 +14,7 @@ from caopan.adapters.llm.builtin.traders import BUILTIN
 from caopan.adapters.llm.openai_compatible import OpenAICompatibleModel
 from caopan.application.contracts.decision import REPLY_SCHEMA, parse_reply
 from caopan.application.ports.model import Model, ModelRequest
+from caopan.application.ports.prompts import Message, Prompt
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.errors import Unavailable
 from caopan.testing.models import ScriptedModel, decision_json
@@ -43,11 +44,13 @@ BODY = canonical(OBSERVATION)
 REQUEST = ModelRequest(
     role="actor",
     decision_id=sample_id(1),
+    trace_id=sample_id(9),
     observation=OBSERVATION,
     observation_hash=sha256_hex(BODY),
     observation_json=BODY.decode(),
     reply_schema=REPLY_SCHEMA,
     deadline_ms=5_000,
+    prompt=Prompt((Message("user", "What now?"),), "actor-1.0.0.en", "c" * 64, 9),
 )
 Opened = Callable[[], AbstractAsyncContextManager[Model]]
 
@@ -69,6 +72,8 @@ def answering(status: int) -> Opened:
                 api_key=KEY,
                 monotonic_ms=lambda: 0.0,
                 http_client=client,
+                prompt_version="actor-1.0.0.en",
+                prompt_hash="c" * 64,
             )
 
     return opened

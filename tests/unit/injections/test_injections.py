@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from caopan.adapters.prompts.library import PromptLibrary
-from caopan.application.decision_cycle.briefing import brief
+from caopan.application.decision_cycle.briefing import Prompting, brief
 from caopan.application.decision_cycle.outside_text import fence
 from caopan.domain.decision.shapes import DecisionStatus
 from caopan.domain.orders.order import Side
@@ -101,14 +101,8 @@ def test_the_text_stays_inside_its_fence(item, locale):
     observation["news"] = [{"id": item["id"], "title": text, "summary": text, "source": "x"}]
     observation["positions"][0]["thesis"] = text
     mark = fence(UUID(int=3))
-    prompt = brief(
-        observation,
-        lambda variables: LIBRARY.render(LIBRARY.find("actor", locale), variables),
-        content_hash="ab" * 32,
-        fence=mark,
-        schema_text="",
-        budget_tokens=20_000,
-    ).prompt
+    prompting = Prompting(LIBRARY, LIBRARY.find("actor", locale), 20_000)
+    prompt = brief(observation, prompting, content_hash="ab" * 32, fence=mark).prompt
     system, user = (message.content for message in prompt.messages)
     assert user.count(mark) == 2
     inside = user.split(mark)[1]

@@ -140,6 +140,7 @@ async def test_a_scripted_model_answers_from_the_request():
     request = ModelRequest(
         role="actor",
         decision_id=sample_id(1),
+        trace_id=sample_id(9),
         observation={"account": {"nav": "10.00", "cash": "5.00"}},
         observation_hash="ab" * 32,
         observation_json="{}",

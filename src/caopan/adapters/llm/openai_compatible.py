@@ -1,8 +1,8 @@
-"""Any OpenAI-compatible endpoint as a model.
+"""Any OpenAI-compatible endpoint as a model, the gateway of this installation among them.
 
 Owns the wire call through the openai SDK (no retries of its own) and the translation of its errors
-into MODEL_* codes. Must never log or store the key, nor repair an answer. The prompt is a versioned
-file in prompts/. Tests: tests/contract/model, tests/unit/adapters/llm.
+into MODEL_* codes. Must never log or store the key, write a prompt, nor repair an answer. Tests:
+tests/contract/model, tests/unit/adapters/llm.
 """
 
 from __future__ import annotations
@@ -10,24 +10,38 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import resources
 from typing import TYPE_CHECKING, Any, cast
 
 from caopan.application.ports.model import ModelReply, ModelRequest, Unread
-from caopan.kernel.canonical import sha256_hex
-from caopan.kernel.errors import Unavailable
+from caopan.application.ports.prompts import Prompt
+from caopan.kernel.errors import CorruptState, Unavailable
 
 if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionMessageParam
 
-PROMPT_VERSION = "actor-1.0.0"
 _MEND = (
     "Your answer could not be read:\n{errors}\n"
     "Answer the same question again: one JSON object of the given schema, and nothing else."
 )
+_SCHEMA = "{prompt}\n\nJSON Schema of your answer:\n{schema}"
 _MOST_TOKENS = 2**31
+_GATEWAY_CODES = frozenset(
+    {
+        "AUDIT_UNAVAILABLE",
+        "BUDGET_EXCEEDED",
+        "CIRCUIT_BREAKER_OPEN",
+        "MODEL_AUTH",
+        "MODEL_BALANCE",
+        "MODEL_BAD_REQUEST",
+        "MODEL_CONTENT_FILTER",
+        "MODEL_CONTEXT_LENGTH",
+        "MODEL_RATE_LIMIT",
+        "MODEL_TIMEOUT",
+    }
+)
+"""What our gateway says of why nobody answered; of a stranger these would be mere words."""
 
 
 class OpenAICompatibleModel:
@@ -42,22 +56,26 @@ class OpenAICompatibleModel:
         model: str,
         api_key: str | None,
         monotonic_ms: Callable[[], float],
+        prompt_version: str,
+        prompt_hash: str,
+        is_gateway: bool = False,
         http_client: httpx2.AsyncClient | None = None,
     ) -> None:
-        """Keep the endpoint; nothing is contacted yet. `http_client` is an httpx2.AsyncClient."""
+        """Keep the endpoint; nothing is contacted yet.
+
+        `prompt_version` and `prompt_hash` are of the template its questions are rendered from. A
+        gateway is told the decision and is given the schema apart: it knows what its endpoints
+        take.
+        """
         self.alias = model
+        self.prompt_version = prompt_version
+        self.prompt_hash = prompt_hash
         self._base_url = base_url
         self._model = model
         self._api_key = api_key
         self._monotonic_ms = monotonic_ms
+        self._is_gateway = is_gateway
         self._http_client = http_client
-        self._prompt = (
-            resources.files("caopan.adapters.llm.prompts")
-            .joinpath(f"{PROMPT_VERSION}.txt")
-            .read_text(encoding="utf-8")
-        )
-        self.prompt_version = PROMPT_VERSION
-        self.prompt_hash = sha256_hex(self._prompt.encode())
         self._client: AsyncOpenAI | None = None
 
     async def complete(self, request: ModelRequest) -> ModelReply:
@@ -72,21 +90,24 @@ class OpenAICompatibleModel:
                 max_retries=0,
                 http_client=self._http_client,
             )
+        if request.prompt is None:
+            raise CorruptState("PROMPT_MISSING", f"{self.alias} was asked without a prompt")
         began = self._monotonic_ms()
+        asked: dict[str, Any] = {
+            "messages": [*self._messages(request, request.prompt), *_to_mend(request.previous)],
+            "model": self._model,
+            "response_format": self._format(request),
+            "temperature": 0,
+        }
         try:
             async with asyncio.timeout(request.deadline_ms / 1000):
-                completion = await self._client.chat.completions.create(
-                    model=self._model,
-                    messages=[
-                        {"role": "system", "content": self._prompt},
-                        {"role": "user", "content": self._question(request)},
-                        *_to_mend(request.previous),
-                    ],
-                    temperature=0,
-                    # Every vendor takes json_object; several refuse json_schema with a 400.
-                    response_format={"type": "json_object"},
+                raw: Any = self._client.chat.completions.with_raw_response
+                answer = await raw.create(
+                    **asked, extra_headers=self._headers(request, request.prompt)
                 )
-            return self._reply(completion, request, int(self._monotonic_ms() - began))
+            took_ms = int(self._monotonic_ms() - began)
+            endpoint = answer.headers.get("x-caopan-endpoint") if self._is_gateway else None
+            return self._reply(answer.parse(), asked, endpoint or self._base_url, took_ms)
         except (TimeoutError, openai.APITimeoutError) as error:
             raise Unavailable(
                 "MODEL_TIMEOUT",
@@ -98,33 +119,28 @@ class OpenAICompatibleModel:
                 f"{self._base_url} refused the key",
                 remedy="check what CAOPAN_MODEL_KEY points to",
             ) from error
-        except openai.RateLimitError as error:
-            raise Unavailable("MODEL_RATE_LIMIT", f"{self._base_url}: too many requests") from error
         except openai.OpenAIError as error:
             told = self._without_key(f"{type(error).__name__}: {error}")[:500]
-            raise Unavailable("MODEL_UNAVAILABLE", f"{self._base_url}: {told}") from error
+            code = getattr(error, "code", None)
+            if not self._is_gateway or code not in _GATEWAY_CODES:
+                limited = isinstance(error, openai.RateLimitError)
+                code = "MODEL_RATE_LIMIT" if limited else "MODEL_UNAVAILABLE"
+            raise Unavailable(code, f"{self._base_url}: {told}") from error
         except (ValueError, RecursionError) as error:  # no JSON, or none that ends
             raise self._foreign("no JSON") from error
 
-    def _reply(self, completion: object, request: ModelRequest, latency_ms: int) -> ModelReply:
+    def _reply(
+        self, completion: object, asked: Mapping[str, Any], endpoint: str, latency_ms: int
+    ) -> ModelReply:
         usage = _counts(getattr(completion, "usage", None))
         served = getattr(completion, "model", None)
         return ModelReply(
             text=self._text(completion),
-            endpoint=self._base_url,
-            provider="openai_compatible",
+            endpoint=endpoint,
+            provider="gateway" if self._is_gateway else "openai_compatible",
             model_asked=self._model,
             model_served=served.replace("\0", "") if isinstance(served, str) else "",
-            request={
-                "messages": [
-                    {"role": "system", "content": {"prompt_version": PROMPT_VERSION}},
-                    {"role": "user", "content": {"observation_hash": request.observation_hash}},
-                    *_mended(request.previous),
-                ],
-                "model": self._model,
-                "response_format": "json_object",
-                "temperature": 0,
-            },
+            request={**asked, "response_format": asked["response_format"]["type"]},
             latency_ms=latency_ms,
             tokens_prompt=_top(usage, "prompt_tokens"),
             tokens_completion=_top(usage, "completion_tokens"),
@@ -160,13 +176,32 @@ class OpenAICompatibleModel:
         """Return `text` without the key, which some servers repeat in their errors."""
         return text.replace(self._api_key, "***") if self._api_key else text
 
-    def _question(self, request: ModelRequest) -> str:
+    def _messages(self, request: ModelRequest, prompt: Prompt) -> Iterator[dict[str, str]]:
+        """Yield the prompt; where nobody else adds the schema, the system's message holds it."""
         schema = json.dumps(request.reply_schema, ensure_ascii=False, separators=(",", ":"))
-        return (
-            f"JSON Schema of your answer:\n{schema}\n"
-            f"content_hash of this observation: {request.observation_hash}\n"
-            f"observation:\n{request.observation_json}"
-        )
+        for message in prompt.messages:
+            content = message.content
+            if message.role == "system" and not self._is_gateway:
+                content = _SCHEMA.format(prompt=content, schema=schema)
+            yield {"role": message.role, "content": content}
+
+    def _format(self, request: ModelRequest) -> dict[str, Any]:
+        if not self._is_gateway:
+            # Every vendor takes json_object; several refuse json_schema with a 400.
+            return {"type": "json_object"}
+        schema = {"name": request.role, "schema": request.reply_schema}
+        return {"type": "json_schema", "json_schema": schema}
+
+    def _headers(self, request: ModelRequest, prompt: Prompt) -> dict[str, str]:
+        if not self._is_gateway:
+            return {}
+        return {
+            "x-caopan-decision": str(request.decision_id),
+            "x-caopan-prompt-version": prompt.version,
+            "x-caopan-role": request.role,
+            "x-caopan-trace": str(request.trace_id),
+            "x-deadline-ms": str(request.deadline_ms),
+        }
 
 
 def _to_mend(previous: Sequence[Unread]) -> Iterator[ChatCompletionMessageParam]:
@@ -174,13 +209,6 @@ def _to_mend(previous: Sequence[Unread]) -> Iterator[ChatCompletionMessageParam]
     for unread in previous:
         yield {"role": "assistant", "content": unread.text}
         yield {"role": "user", "content": _MEND.format(errors="\n".join(unread.errors))}
-
-
-def _mended(previous: Sequence[Unread]) -> Iterator[dict[str, Any]]:
-    """Yield what the record keeps of them: the answers are in the records of their own calls."""
-    for unread in previous:
-        yield {"role": "assistant", "content": {"sha256": sha256_hex(unread.text.encode())}}
-        yield {"role": "user", "content": {"errors": list(unread.errors)}}
 
 
 def _counts(usage: object) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from caopan.application.ports.prompts import Message, Prompt, Template
-from caopan.domain.gateway.usage import text_tokens
+from caopan.domain.gateway.token_estimate import estimate_tokens
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.errors import ConfigInvalid
 
@@ -166,7 +166,7 @@ class PromptLibrary:
             messages=tuple(messages),
             version=template.name,
             digest=digest_of(messages),
-            tokens=sum(text_tokens(one.content) + _A_MESSAGE for one in messages),
+            tokens=sum(estimate_tokens(one.content.encode()) + _A_MESSAGE for one in messages),
         )
 
     def _compiled_of(self, template: Template) -> list[tuple[str, Compiled]]:

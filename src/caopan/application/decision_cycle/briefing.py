@@ -8,12 +8,12 @@ tests/unit/application/decision_cycle/test_briefing.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from caopan.application.decision_cycle.outside_text import MOST_SUMMARY, MOST_TITLE, cleaned
-from caopan.application.ports.prompts import Prompt
+from caopan.application.ports.prompts import Prompt, Prompts, Template
 from caopan.kernel.errors import ConfigInvalid
 
 FEATURES: Final = (
@@ -47,6 +47,8 @@ _SHARES: Final = frozenset(
 )
 """Features that are shares of 1 and read better in percent."""
 ABSENT: Final = "-"
+BUDGET_TOKENS: Final = 16_000
+"""Tokens of a prompt, by our own estimate, where a desk does not say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,15 @@ features beyond the key ones, then the least liquid candidates. Holdings always 
 
 
 @dataclass(frozen=True, slots=True)
+class Prompting:
+    """Which template is rendered, and how long it may become."""
+
+    prompts: Prompts
+    template: Template
+    budget_tokens: int = BUDGET_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
 class Briefed:
     """A prompt within its budget, and what the model was not shown."""
 
@@ -83,43 +94,37 @@ class Briefed:
 
 def brief(
     observation: Mapping[str, Any],
-    render: Callable[[Mapping[str, Any]], Prompt],
+    prompting: Prompting,
     *,
     content_hash: str,
     fence: str,
-    schema_text: str,
-    budget_tokens: int,
+    proposal: str = "",
 ) -> Briefed:
-    """Return the fullest prompt of `observation` that has at most `budget_tokens`.
+    """Return the fullest prompt of `observation` within the budget; a checker's has a `proposal`.
 
     Raises:
         ConfigInvalid: PROMPT_TOO_LARGE if even the shortest has more; PROMPT_* of the template.
     """
-    tokens = 0
+    tokens, template = 0, prompting.template
     for depth in LADDER:
-        variables, left_out = variables_of(
-            observation, depth, content_hash=content_hash, fence=fence, schema_text=schema_text
-        )
-        prompt = render(variables)
-        if prompt.tokens <= budget_tokens:
+        variables, left_out = variables_of(observation, depth)
+        variables |= {"content_hash": content_hash, "fence": fence, "proposal": proposal}
+        wanted = {name: variables[name] for name in template.variables if name in variables}
+        prompt = prompting.prompts.render(template, wanted)
+        if prompt.tokens <= prompting.budget_tokens:
             return Briefed(prompt, left_out)
         tokens = prompt.tokens
     raise ConfigInvalid(
         "PROMPT_TOO_LARGE",
-        f"the shortest prompt has about {tokens} tokens; the budget is {budget_tokens}",
+        f"the shortest prompt has about {tokens} tokens; the budget is {prompting.budget_tokens}",
         remedy="raise prompt_budget_tokens, hold fewer positions, or use a shorter template",
     )
 
 
 def variables_of(
-    observation: Mapping[str, Any],
-    depth: Depth,
-    *,
-    content_hash: str,
-    fence: str,
-    schema_text: str,
+    observation: Mapping[str, Any], depth: Depth
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the variables of a template, and what of the observation they leave out."""
+    """Return what a template is told of an observation, and what of it is left out."""
     held = [position["symbol"] for position in observation["positions"]]
     held += [order["symbol"] for order in observation["open_orders"]]
     chosen, dropped = _candidates(observation, held, depth)
@@ -143,16 +148,13 @@ def variables_of(
         "candidates": [_candidate(observation, symbol, columns) for symbol in chosen],
         "clock": observation["clock"],
         "columns": columns,
-        "content_hash": content_hash,
         "costs": observation.get("costs", {}),
         "events": _events(observation, chosen),
-        "fence": fence,
         "market": {name: _figure(name, value) for name, value in observation["market"].items()},
         "news": [_news(item, with_summary=depth.summaries) for item in news],
         "open_orders": observation["open_orders"],
         "own_record": [_own_words(entry) for entry in record],
         "positions": [_position(position) for position in observation["positions"]],
-        "schema_text": schema_text,
         "stale": _stale(observation),
     }
     return variables, left_out

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
 from caopan.application.ports.market_data import MarketData
-from caopan.domain.accounting.fees import FeeSchedule, upper_bound
+from caopan.domain.accounting.fees import FeeKind, FeeSchedule, upper_bound
 from caopan.domain.accounting.journal import Book, Lot
 from caopan.domain.market.phases import PhaseWindow
 from caopan.domain.market.reference import Exchange, Reference, TradingStatus
@@ -23,6 +25,7 @@ from caopan.domain.orders.order import Order
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.clock import iso
+from caopan.kernel.errors import Denied
 from caopan.kernel.money import yuan
 
 TTL_MS = 180_000
@@ -47,6 +50,9 @@ class AccountState:
     open_orders: Sequence[Order]
     orders_today: int
     exit_plans: Mapping[str, Mapping[str, Any]]
+    """By symbol, with the thesis the position was opened on."""
+    own_record: Sequence[Mapping[str, Any]] = ()
+    """What became of the account's recent decisions."""
     prices: Mapping[str, int] = field(default_factory=dict[str, int])
     """What holdings count for that the market has no reference of today."""
 
@@ -113,8 +119,31 @@ def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
             }
         },
     }
+    if account.own_record:
+        values["own_record"] = list(account.own_record)
+    if costs := _costs(fees, trading_day):
+        values["costs"] = costs
     body = canonical(values)
     return Observation(observation_id, values, body, sha256_hex(body))
+
+
+def _costs(fees: FeeSchedule, day: date) -> dict[str, str]:
+    """Return the rates an order of shares pays; empty where the rules of the day are unknown."""
+    try:
+        duty = fees.table.rate(Exchange.SH, FeeKind.STAMP_DUTY_SELL, day)
+        transfer = fees.table.rate(Exchange.SH, FeeKind.TRANSFER_FEE, day)
+    except Denied:
+        return {}
+    return {
+        "commission_min": yuan(fees.commission_min),
+        "commission_rate": _decimal(fees.commission_rate),
+        "stamp_duty_sell": _decimal(duty),
+        "transfer_fee": _decimal(transfer),
+    }
+
+
+def _decimal(share: Fraction) -> str:
+    return f"{Decimal(share.numerator) / Decimal(share.denominator):f}"
 
 
 def _fits(reference: Reference, nav: int, policy: RiskPolicy) -> bool:
@@ -160,7 +189,11 @@ def _positions(
             "days_held": (today - lots[0].bought_on).days,
         }
         if symbol in account.exit_plans:
-            position["exit_plan"] = account.exit_plans[symbol]
+            plan = dict(account.exit_plans[symbol])
+            thesis = plan.pop("thesis", None)
+            position["exit_plan"] = plan
+            if thesis:
+                position["thesis"] = thesis
         if symbol in prices:
             value = prices[symbol] * qty
             position["_value"] = value

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
 
+from caopan.application.ports.prompts import Prompt
+
 
 @dataclass(frozen=True, slots=True)
 class Unread:
@@ -27,6 +29,7 @@ class ModelRequest:
 
     role: str
     decision_id: UUID
+    trace_id: UUID
     observation: Mapping[str, Any]
     observation_hash: str
     observation_json: str
@@ -37,6 +40,8 @@ class ModelRequest:
     """What is left of the decision's time."""
     previous: tuple[Unread, ...] = ()
     """Earlier answers to this question, oldest first; the model is asked to mend the last."""
+    prompt: Prompt | None = None
+    """What a language model is shown; a built-in trader reads the observation."""
 
 
 @dataclass(frozen=True, slots=True)

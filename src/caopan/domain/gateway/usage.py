@@ -6,19 +6,14 @@ zero: it is estimated, and says so, or unknown. Tests: tests/unit/domain/gateway
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from caopan.domain.gateway.profile import Profile
 
 _MOST = 2**40
-_LETTERS_A_TOKEN: Final = 4
-_LETTERS: Final = string.ascii_letters.encode()
-_SPACES: Final = b" \n\r\t"
-_BEYOND_ASCII: Final = bytes(range(128, 256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +67,3 @@ def _steps(path: str) -> tuple[str, ...]:
 
 def _mapping(value: object) -> Mapping[str, Any] | None:
     return cast("Mapping[str, Any]", value) if isinstance(value, dict) else None
-
-
-def text_tokens(text: str) -> int:
-    """Return about how many tokens a text has: no fewer than vendors count.
-
-    No tokenizer is asked, each vendor has its own. Four Latin letters make a token; every digit,
-    sign and letter of another script makes one (some vendors cut numbers into single digits).
-    """
-    raw = text.encode("utf-8", "replace")
-    plain = len(raw.translate(None, _BEYOND_ASCII))
-    beyond = len(text) - plain
-    letters = plain - len(raw.translate(None, _BEYOND_ASCII + _LETTERS))
-    spaces = plain - len(raw.translate(None, _BEYOND_ASCII + _SPACES))
-    return beyond + -(-letters // _LETTERS_A_TOKEN) + (plain - letters - spaces)

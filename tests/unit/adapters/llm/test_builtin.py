@@ -131,6 +131,7 @@ def request_of(values: dict[str, Any]) -> ModelRequest:
     return ModelRequest(
         role="actor",
         decision_id=sample_id(1),
+        trace_id=sample_id(9),
         observation=values,
         observation_hash=sha256_hex(body),
         observation_json=body.decode(),

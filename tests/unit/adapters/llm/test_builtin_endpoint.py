@@ -8,7 +8,6 @@ import pytest
 
 from caopan.adapters.llm.builtin.traders import BUILTIN
 from caopan.adapters.llm.builtin_endpoint import BuiltinEndpoint, observation_in
-from caopan.adapters.llm.openai_compatible import OpenAICompatibleModel
 from caopan.application.gateway.streaming import assembled
 from caopan.application.ports.gateway import Path, UpstreamRequest
 from caopan.application.ports.model import ModelRequest
@@ -47,15 +46,17 @@ BODY = canonical(OBSERVATION)
 QUESTION = ModelRequest(
     role="actor",
     decision_id=sample_id(1),
+    trace_id=sample_id(9),
     observation=OBSERVATION,
     observation_hash=sha256_hex(BODY),
     observation_json=BODY.decode(),
     reply_schema={"type": "object", "properties": {"a": {"type": "string"}}},
     deadline_ms=5_000,
 )
-PROMPT = OpenAICompatibleModel(
-    base_url="https://models.example/v1", model="m", api_key=None, monotonic_ms=lambda: 0.0
-)._question(QUESTION)
+PROMPT = (
+    f"JSON Schema of your answer:\n{json.dumps(QUESTION.reply_schema)}\n"
+    f"observation:\n{QUESTION.observation_json}"
+)
 
 
 async def ask(model: str, content: object, *, stream: bool = False, path: Path = Path.CHAT):

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from caopan.adapters.prompts.library import PromptLibrary
-from caopan.application.decision_cycle.briefing import Depth, variables_of
+from caopan.application.decision_cycle.briefing import Prompting, brief
 from caopan.application.decision_cycle.outside_text import fence
 from caopan.kernel.errors import ConfigInvalid
 from caopan.testing.briefings import sample_briefing
@@ -30,21 +30,23 @@ def template(body, variables='"nav"'):
     return FRONT.format(variables=variables) + body
 
 
-def rendered(locale):
+def rendered(locale, template_id="actor"):
     library = PromptLibrary()
-    variables, _ = variables_of(
+    prompting = Prompting(library, library.find(template_id, locale))
+    proposal = '{"symbol": "600001.SH", "type": "no_op"}'
+    return brief(
         sample_briefing(),
-        Depth(),
+        prompting,
         content_hash="ab" * 32,
         fence=fence(UUID(int=7)),
-        schema_text='{"type":"object"}',
-    )
-    return library.render(library.find("actor", locale), variables)
+        proposal=proposal,
+    ).prompt
 
 
+@pytest.mark.parametrize("template_id", ["actor", "checker"])
 @pytest.mark.parametrize("locale", ["zh", "en"])
-def test_a_person_can_read_what_the_actor_is_shown(locale):
-    prompt = rendered(locale)
+def test_a_person_can_read_what_a_model_is_shown(locale, template_id):
+    prompt = rendered(locale, template_id)
     text = "\n".join(f"=== {one.role}\n{one.content}" for one in prompt.messages) + "\n"
     golden = GOLDEN / f"{prompt.version}.txt"
     assert text == golden.read_text("utf-8"), f"{golden} differs; see docs/actor.md to renew it"

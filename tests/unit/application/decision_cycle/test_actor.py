@@ -11,6 +11,7 @@ import pytest
 from caopan.application.contracts.decision import REPLY_SCHEMA
 from caopan.application.decision_cycle import actor
 from caopan.application.decision_cycle.actor import Answer
+from caopan.application.decision_cycle.asking import Question
 from caopan.application.decision_cycle.observe import Observation
 from caopan.application.ports.model import Model, ModelReply, ModelRequest
 from caopan.domain.decision.cycle import Cycle
@@ -52,13 +53,19 @@ class Slow(ScriptedModel):
 
 
 async def asked(model: Model, *, watch: Watch | None = None, repair_attempts: int = 0) -> Answer:
-    return await actor.ask(
-        model,
-        CYCLE,
-        SEEN,
+    question = Question(
+        role="actor",
+        model=model,
+        cycle=CYCLE,
+        observation=SEEN,
+        prompt=None,
+        reply_schema=REPLY_SCHEMA,
         deadline_ms=5_000,
         config_version="policy-1",
         now=NOW,
+    )
+    return await actor.ask(
+        question,
         valid_until=UNTIL,
         monotonic_ms=watch or Watch(),
         repair_attempts=repair_attempts,
@@ -76,7 +83,9 @@ def in_turn(*texts: str | CaopanError) -> Script:
 
 
 GOOD = decision_json(
-    ModelRequest("actor", CYCLE.decision_id, VALUES, SEEN.content_hash, BODY.decode(), {}, 0),
+    ModelRequest(
+        "actor", CYCLE.decision_id, CYCLE.trace_id, VALUES, SEEN.content_hash, BODY.decode(), {}, 0
+    ),
     {"type": "no_op"},
 )
 
@@ -92,6 +101,7 @@ async def test_a_decision_and_everything_known_of_the_call():
     assert request == ModelRequest(
         role="actor",
         decision_id=CYCLE.decision_id,
+        trace_id=CYCLE.trace_id,
         observation=VALUES,
         observation_hash=SEEN.content_hash,
         observation_json=BODY.decode(),

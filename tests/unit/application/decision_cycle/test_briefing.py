@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from caopan.adapters.prompts.library import PromptLibrary
-from caopan.application.decision_cycle.briefing import LADDER, brief, variables_of
+from caopan.application.decision_cycle.briefing import LADDER, Prompting, brief, variables_of
 from caopan.application.decision_cycle.outside_text import fence
 from caopan.kernel.errors import ConfigInvalid
 from caopan.testing.briefings import sample_briefing
@@ -20,14 +20,8 @@ FENCE = fence(UUID(int=7))
 
 
 def briefed(observation, budget):
-    return brief(
-        observation,
-        lambda variables: LIBRARY.render(ZH, variables),
-        content_hash="ab" * 32,
-        fence=FENCE,
-        schema_text="",
-        budget_tokens=budget,
-    )
+    prompting = Prompting(LIBRARY, ZH, budget)
+    return brief(observation, prompting, content_hash="ab" * 32, fence=FENCE)
 
 
 @given(st.integers(2_000, 12_000))
@@ -48,10 +42,9 @@ def test_each_step_of_the_ladder_is_shorter():
     observation = sample_briefing(60)
     sizes = []
     for depth in LADDER:
-        variables, _ = variables_of(
-            observation, depth, content_hash="ab" * 32, fence=FENCE, schema_text=""
-        )
-        sizes.append(LIBRARY.render(ZH, variables).tokens)
+        variables, _ = variables_of(observation, depth)
+        given_ = {"content_hash": "ab" * 32, "fence": FENCE}
+        sizes.append(LIBRARY.render(ZH, variables | given_).tokens)
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] > sizes[-1] * 2
 

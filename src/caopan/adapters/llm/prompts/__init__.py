@@ -1,1 +1,0 @@
-"""Versioned prompt texts; a changed text is a new file."""

@@ -1,0 +1,57 @@
+"""The observation of a desk's account at one moment.
+
+Owns which of the desk's parts the builder is given. Must never look at anything later than the
+moment. Tests: tests/unit/application/test_observing.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from caopan.application.account import AccountCache
+from caopan.application.decision_cycle.observe import AccountState, Observation, build_observation
+from caopan.application.desk import Desk
+from caopan.application.intents import prices_of
+from caopan.domain.decision.cycle import Cycle
+from caopan.kernel.clock import shanghai
+from caopan.kernel.ids import derived_uuid
+
+
+def observe(
+    desk: Desk,
+    account: AccountCache,
+    cycle: Cycle,
+    now: datetime,
+    own_record: Sequence[Mapping[str, Any]],
+) -> Observation:
+    """Return what `cycle` may know at `now`; `own_record` is of its account's past."""
+    day = cycle.trading_day
+    session = desk.calendar.is_session(shanghai(now).date())
+    references = desk.market.references(day, now)
+    return build_observation(
+        observation_id=derived_uuid(now, str(cycle.decision_id), "observation"),
+        now=now,
+        trading_day=day,
+        window=desk.phases.window(now, session=session),
+        cancelable_until=desk.phases.cancelable_until(now, session=session),
+        market=desk.market,
+        account=AccountState(
+            account_id=desk.run.account_id,
+            book=account.book,
+            prices=prices_of(desk, references, account.book.quantities(), day, now),
+            open_orders=list(account.working.values()),
+            orders_today=account.orders_on(day),
+            exit_plans=account.exit_plans,
+            own_record=own_record,
+        ),
+        policy=desk.policy,
+        fees=desk.fees,
+    )
+
+
+def phase_end(desk: Desk, now: datetime) -> datetime:
+    """Return when the phase of the trading day ends that `now` lies in."""
+    session = desk.calendar.is_session(shanghai(now).date())
+    return desk.phases.window(now, session=session).end
