@@ -68,6 +68,8 @@ class GatewayPlan:
 
     document: Mapping[str, Any] | None = None
     """To be put in force at the start, where it differs from what is."""
+    makes_first_key: bool = True
+    """An administrator's key is made where there is no key at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,8 @@ class OpenedGateway:
     """A gateway whose rooms are open."""
 
     service: GatewayService
-    key: Secret
+    parts: GatewayParts
+    home: MintedKey
     """Of this home's own commands; never stored."""
     first_key: Secret | None
     """Of the first administrator, made now because there was none; shown once."""
@@ -122,7 +125,7 @@ async def open_gateway(
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(administration(servers.database_url, settings))
         await _put_in_force(admin, plan)
-        first_key = await _first_key(admin)
+        first_key = await _first_key(admin) if plan.makes_first_key else None
         tallies = Tallies()
         models = ModelsInForce(admin.judge, tallies, await admin.config.history(_VERSIONS_TRIED))
         rooms = await _opened(stack, servers, settings, process, clock)
@@ -148,7 +151,7 @@ async def open_gateway(
             database=admin.config.newest,
             beside=(partial(_keep_up, servers.database_url, rooms.history, models, clock),),
         )
-        yield OpenedGateway(service, home_key.text, first_key)
+        yield OpenedGateway(service, parts, home_key, first_key)
 
 
 async def _put_in_force(admin: ModelsAdmin, plan: GatewayPlan) -> None:

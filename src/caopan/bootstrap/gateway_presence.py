@@ -8,19 +8,24 @@ Tests: tests/unit/bootstrap/test_gateway_presence.py.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from caopan.adapters.embedded.locks import FileLock, open_private
-from caopan.kernel.errors import Conflict
+from caopan.kernel.errors import Conflict, Unavailable
 from caopan.settings import Secret
 
 _LOOKED_AT_S: Final = 1.0
+_ANSWERS_WITHIN_S: Final = 5.0
+_PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A proxy of the environment has no business between us and this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,31 @@ def running_gateways(home: Path) -> list[Presence]:
         if one is not None:
             found.append(one)
     return sorted(found, key=lambda one: one.port)
+
+
+def ask_gateway(found: Presence, path: str) -> dict[str, Any]:
+    """Return what a page of a running gateway tells this home's own commands.
+
+    Raises Unavailable GATEWAY_SILENT.
+    """
+    headers = {"authorization": f"Bearer {found.key.get_secret_value()}"}
+    request = urllib.request.Request(found.url + path, headers=headers)  # noqa: S310 - http, by Presence
+    try:
+        with _PLAIN.open(request, timeout=_ANSWERS_WITHIN_S) as answer:
+            told: object = json.load(answer)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _silent(found, str(error)) from error
+    if not isinstance(told, dict):
+        raise _silent(found, "its answer is none of ours")
+    return cast("dict[str, Any]", told)
+
+
+def _silent(found: Presence, why: str) -> Unavailable:
+    return Unavailable(
+        "GATEWAY_SILENT",
+        f"the gateway at {found.url} (process {found.pid}) does not answer: {why}",
+        remedy="look into its log, or start it again",
+    )
 
 
 def _place(home: Path, port: int) -> Path:

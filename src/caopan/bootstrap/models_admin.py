@@ -11,6 +11,7 @@ different where the gateway runs or may still come: a key that cannot be read he
 
 from __future__ import annotations
 
+import difflib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +58,18 @@ class DocumentJudge:
         self._profiles = profiles
         self._secret = secret
         self._unpriced = unpriced
+
+    def profile(self, name: str) -> Profile:
+        """Return a vendor's facts. Raises ConfigInvalid PRESET_UNKNOWN."""
+        found = self._profiles.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self._profiles, n=1, cutoff=0.5)
+            raise ConfigInvalid(
+                "PRESET_UNKNOWN",
+                f"there is no preset {name!r}",
+                remedy=f"did you mean {near[0]}?" if near else "`caopan models presets` lists them",
+            )
+        return found
 
     def parsed(self, body: Mapping[str, Any], version: int = 0) -> Snapshot:
         """Return what a document says. Raises ConfigInvalid MODELS_INVALID."""

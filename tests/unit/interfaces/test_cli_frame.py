@@ -89,14 +89,16 @@ def test_language_of_the_environment_and_of_the_option(capsys, monkeypatch):
 def test_every_command_loads_with_all_its_texts(name, lang, capsys):
     module = frame.COMMANDS[name].partition(":")[0]
     assert find_spec(module), f"{name} names a module that does not exist"
-    code, out, err = run(capsys, name, "--help", "--lang", lang)
-    assert code == 0, err
-    assert "--json" in out or "COMMAND" in out
-    group = frame.load_command(name, lang)
-    for child in getattr(group, "commands", {}):
-        code, out, err = run(capsys, name, child, "--help", "--lang", lang)
+    for words in paths(frame.load_command(name, lang), name):
+        code, out, err = run(capsys, *words, "--help", "--lang", lang)
         assert code == 0, err
-        assert "--json" in out
+        assert "--json" in out or "COMMAND" in out
+
+
+def paths(command, *words: str) -> list[tuple[str, ...]]:
+    """Return a command's words and those of every command below it."""
+    below = getattr(command, "commands", {}).items()
+    return [words, *(path for name, child in below for path in paths(child, *words, name))]
 
 
 def test_version(capsys):

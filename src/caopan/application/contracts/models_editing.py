@@ -12,13 +12,17 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
+from caopan.application.contracts.models_parsing import is_private
+from caopan.domain.gateway.endpoint import EndpointKind
 from caopan.domain.gateway.profile import Profile
 from caopan.kernel.errors import ConfigInvalid
 
 Document = dict[str, Any]
 WHOLE = "document"
 """Names the settings that belong to no endpoint and no alias."""
+_OWN_KINDS = frozenset({EndpointKind.BUILTIN, EndpointKind.REPLAY, EndpointKind.FAULTY})
 ALIAS = "alias:"
 """Begins the name of an alias' settings."""
 
@@ -46,7 +50,11 @@ def with_endpoint(document: Mapping[str, Any], new: NewEndpoint) -> Document:
         part["endpoint_url"] = new.url
     if new.secret_ref is not None:
         part["auth_secret_ref"] = new.secret_ref
-    if new.private_address:
+    if new.profile.name in _OWN_KINDS:
+        part["kind"] = new.profile.name
+    # Whose preset lies on this machine is meant to be there.
+    at_home = new.url is None and is_private(urlsplit(new.profile.url).hostname or "")
+    if new.private_address or at_home:
         part["private_address"] = True
     _list_of(changed, "endpoints").append(part)
     return changed

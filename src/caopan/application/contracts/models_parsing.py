@@ -224,7 +224,7 @@ def _url_problems(at: str, part: EndpointPart, profile: Profile) -> Iterator[_Pr
 
 def _public_problems(path: str, parts: SplitResult) -> Iterator[_Problem]:
     host = parts.hostname or ""
-    if _is_private(host):
+    if is_private(host):
         yield _Problem(
             path,
             f"={host!r}: this address is not public",
@@ -238,7 +238,7 @@ def _public_problems(path: str, parts: SplitResult) -> Iterator[_Problem]:
         )
 
 
-def _is_private(host: str) -> bool:
+def is_private(host: str) -> bool:
     """Tell whether a host is plainly not public; names are looked up where they are used."""
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -30,6 +30,8 @@ COMMANDS: Final[Mapping[str, str]] = {
     "replay": "caopan.interfaces.cli.replay:replay",
     "cycle": "caopan.interfaces.cli.cycle:cycle",
     "trader": "caopan.interfaces.cli.trader:trader",
+    "gateway": "caopan.interfaces.cli.gateway:gateway",
+    "models": "caopan.interfaces.cli.models:models",
     "account": "caopan.interfaces.cli.account:account",
     "orders": "caopan.interfaces.cli.orders:orders",
     "cancel": "caopan.interfaces.cli.orders:cancel",
@@ -105,11 +107,10 @@ def load_command(name: str, lang: Language) -> TyperCommand | TyperGroup:
         single = typer.Typer(add_completion=False)
         single.command(name)(target)
         target = single
-    else:
+    elif target.registered_callback is None:
         # A group of one command is still a group; one that does something by itself says so.
-        if target.registered_callback is None:
-            target.info.no_args_is_help = True
-            target.callback()(_stub)
+        target.info.no_args_is_help = True
+        target.callback()(_stub)
     command = cast("TyperCommand | TyperGroup", get_command(target))
     command.name = name
     _localise(command, f"cli.{name}", lang)

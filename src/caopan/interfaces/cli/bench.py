@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import platform
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,8 @@ def _load(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise ConfigInvalid("BENCH_UNKNOWN", f"{path} cannot be loaded")
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their own module up by its name.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 

@@ -49,6 +49,22 @@ def test_a_preset_a_model_and_a_key_reference_make_an_endpoint():
     assert len(BODY["endpoints"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("profile", "fields"),
+    [
+        (
+            Profile("ollama", "", "", "http://127.0.0.1:11434/v1", auth="none"),
+            {"private_address": True},
+        ),
+        (Profile("faulty", "", "", "", auth="none"), {"kind": "faulty"}),
+    ],
+)
+def test_a_preset_on_this_machine_or_of_our_own_needs_no_further_word(profile, fields):
+    added = with_endpoint(BODY, NewEndpoint(profile, "m", "other"))["endpoints"][-1]
+    assert fields.items() <= added.items()
+    parse_models({"endpoints": [added]}, version=1, profiles={profile.name: profile})
+
+
 def test_the_same_endpoint_twice_is_refused_by_its_name():
     new = NewEndpoint(PROFILE, "deepseek-reasoner", "actor", "env:B")
     with pytest.raises(ConfigInvalid, match=r"endpoints\[1\].name"):
