@@ -43,6 +43,8 @@ from caopan.kernel.errors import Unavailable
 INTERNAL = "INTERNAL"
 _NOTHING_SENT = frozenset({FailureClass.CONNECT, FailureClass.TLS})
 _OK = 200
+_CUT_MS = 10
+"""Left of the caller's time, where it was the deadline that ended an attempt."""
 _STATUSES = range(100, 600)
 """Of HTTP. A vendor may send anything."""
 
@@ -203,8 +205,7 @@ class Attempt:
         self, outcome: Outcome, failure: Failure | None, ttft_ms: int | None, latency_ms: int
     ) -> None:
         board = self._parts.board
-        if outcome is Outcome.CANCELED or (failure is not None and failure.own_code == INTERNAL):
-            # Neither tells anything of the endpoint.
+        if outcome is Outcome.CANCELED or self._tells_nothing(failure, latency_ms):
             if self._probe:
                 board.release(self.endpoint)
             return
@@ -212,6 +213,18 @@ class Attempt:
         board.report(
             self.endpoint, failure, waited_ms=waited_ms, total_ms=latency_ms, probe=self._probe
         )
+
+    def _tells_nothing(self, failure: Failure | None, latency_ms: int) -> bool:
+        """Tell whether an end says nothing of the endpoint: our fault, or a hasty caller's.
+
+        Else whoever sets short deadlines could shut an endpoint off for everybody.
+        """
+        if failure is None:
+            return False
+        if failure.own_code == INTERNAL:
+            return True
+        was_cut = failure.failure is FailureClass.TIMEOUT and self.course.remaining_ms() < _CUT_MS
+        return was_cut and latency_ms < self.endpoint.breaker.slow_call_ms
 
     def _reading(self) -> Reading:
         """Return what has come says of itself, where it was not a good answer."""
@@ -229,7 +242,7 @@ class Attempt:
             return told
         if failure is not None and (
             failure.failure in _NOTHING_SENT
-            or failure.own_code is not None
+            or failure.own_code not in (None, INTERNAL)
             or self.status not in (None, _OK)
         ):
             return Tokens(0, 0)

@@ -68,11 +68,18 @@ class Course:
         """What ends the call at the caller's deadline."""
         self.call_name = str(call.call_id)
         self.prompt_hash = prompt_hash(call.body)
-        self.prompt_tokens = prompt_tokens(call)
+        self._prompt_tokens: int | None = None
         self._monotonic_ms = monotonic_ms
         bound = call.deadline_ms if call.deadline_ms is not None else route.deadline_ms
         self._ends_ms = call.received_ms + bound
         self._overhead_told = 0.0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return how many tokens the request has at the most to be expected; counted once."""
+        if self._prompt_tokens is None:
+            self._prompt_tokens = prompt_tokens(self.call)
+        return self._prompt_tokens
 
     def remaining_ms(self) -> int:
         """Return what is left of the caller's time; never below 0."""

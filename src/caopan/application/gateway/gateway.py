@@ -230,7 +230,6 @@ class Gateway:
         """Return an attempt that has room, money and a row; None where another must be chosen."""
         parts, call = self._parts, course.call
         at = parts.clock.now()
-        answer = answer_bound(call, endpoint)
         budgets = budget_claims(
             course.snapshot,
             course.route,
@@ -238,10 +237,16 @@ class Gateway:
             client=(call.client.client_id, call.client.daily_budget),
             decision_id=call.decision_id,
         )
-        worst = parts.prices.worst(course.snapshot, endpoint, course.prompt_tokens, answer, at)
-        if worst is None and budgets:
-            course.block_unpriced(endpoint)
-            return None
+        tokens = cost = 0
+        if budgets or endpoint.rate_limit.tpm is not None:
+            # Counted only where something hangs on it: that takes as long as reading the body.
+            answer = answer_bound(call, endpoint)
+            tokens = course.prompt_tokens + answer
+            worst = parts.prices.worst(course.snapshot, endpoint, tokens - answer, answer, at)
+            if worst is None and budgets:
+                course.block_unpriced(endpoint)
+                return None
+            cost = worst or 0
         profile = parts.profile(endpoint.provider)
         streams = _is_streamed(course, endpoint, profile)
         adapted = adapt(call, endpoint, profile, streams=streams)
@@ -249,12 +254,10 @@ class Gateway:
             claim_id=parts.new_id(),
             endpoint=endpoint.name,
             limit=endpoint.rate_limit,
-            tokens=course.prompt_tokens + answer,
-            cost=worst or 0,
+            tokens=tokens,
+            cost=cost,
             budgets=budgets,
-            client_rpm=None
-            if call.client.rpm is None
-            else (call.client.client_id, call.client.rpm),
+            client_rpm=_client_rpm(course),
             at=at,
             expires_ms=course.remaining_ms() + _CLAIM_OUTLIVES_MS,
         )
@@ -376,6 +379,12 @@ def _is_streamed(course: Course, endpoint: Endpoint, profile: Profile) -> bool:
         and endpoint.kind is EndpointKind.OPENAI
         and tells_stream_usage(endpoint, profile)
     )
+
+
+def _client_rpm(course: Course) -> tuple[str, int] | None:
+    """Return the caller's own bound; a call counts once, however often it is tried."""
+    client = course.call.client
+    return None if client.rpm is None or course.attempts else (client.client_id, client.rpm)
 
 
 def _headers(kind: Mapping[str, str], attempt: Attempt) -> dict[str, str]:

@@ -165,7 +165,7 @@ def test_a_key_opens_only_its_own_aliases():
 
 def test_a_keys_own_rate_is_refused_at_once_with_the_time_to_wait():
     async def program():
-        made = GatewayRig({"a": [answers()]})
+        made = GatewayRig({"a": [BUSY, answers()], "b": [answers()]})
         client = replace(CLIENT, rpm=2)
         found = [(await made.complete(made.call(client=client))).status for _ in range(3)]
         assert found == [200, 200, 429]
@@ -267,6 +267,24 @@ def test_the_deadline_ends_a_call_wherever_it_is():
     status, code, took, rows = simulate(program(answers(), claim_takes_ms=9_000))
     assert (status, code, took) == (504, "MODEL_TIMEOUT", 2.0)
     assert rows == [("", "refused", "MODEL_TIMEOUT")]
+
+
+def test_a_hasty_caller_shuts_no_endpoint_off_and_one_that_never_answers_is():
+    async def program(deadline_ms, slow_call_ms):
+        touchy = BreakerSettings(failures=2, slow_call_ms=slow_call_ms)
+        one = an_endpoint("a", breaker=touchy)
+        made = GatewayRig({"a": [Behaviour(hangs_at=-1)]}, a_snapshot(one))
+        headers = {"x-deadline-ms": str(deadline_ms)}
+        for _ in range(3):
+            await made.complete(made.call(headers=headers))
+        async with made.gateway.stream(made.call(headers=headers, stream=True)):
+            pass
+        return made.board.phase("a"), [row[2] for row in made.log.rows()]
+
+    phase, codes = simulate(program(40, 5_000))
+    assert (phase, codes) == (Phase.CLOSED, ["MODEL_TIMEOUT"] * 4)
+    phase, _ = simulate(program(9_000, 5_000))
+    assert phase is Phase.OPEN
 
 
 def test_no_attempt_is_begun_that_the_deadline_would_cut_off():
