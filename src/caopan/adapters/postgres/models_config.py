@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, LiteralString
@@ -85,7 +85,7 @@ class PostgresModelsConfig:
         async with self._session() as session:
             return [StoredConfig(*row) for row in await session.rows(_NEWEST, {"most": most})]
 
-    async def changed(self) -> AsyncIterator[int]:
+    async def changed(self) -> AsyncGenerator[int]:
         """Yield the newest version's number (0: none) whenever it may have changed.
 
         At least every 2 s; it pauses while the database is gone, and goes on once it is back.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -47,7 +47,7 @@ class RedisBus:
         self._waiting.append(orjson.dumps([self._process, kind, body], default=str))
         self._wanted.set()
 
-    async def news(self) -> AsyncIterator[tuple[str, Mapping[str, Any]]]:
+    async def news(self) -> AsyncGenerator[tuple[str, Mapping[str, Any]]]:
         """Yield what other processes published, as (kind, body); subscribes again when lost."""
         while True:
             pubsub: Any = cast("Any", self._listener).pubsub()
