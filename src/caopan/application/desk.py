@@ -59,6 +59,8 @@ class Desk:
     """What a language model is shown."""
     checker: ModelChecker | None = None
     """Who else looks at a proposal after the rule checker; it may only add reasons."""
+    samples: int = 1
+    """How many answers of a language model are put to a vote."""
 
     @property
     def actor(self) -> Actor:
@@ -71,11 +73,6 @@ class Desk:
             repair_attempts=self.repair_attempts,
             samples=self.samples,
         )
-
-    @property
-    def samples(self) -> int:
-        """Return how many answers of a language model are put to a vote, as recorded; 1: none."""
-        return int(self.run.config.get("samples", 1))
 
     @property
     def repair_attempts(self) -> int:

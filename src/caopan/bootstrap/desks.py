@@ -42,7 +42,7 @@ from caopan.bootstrap.broker_line import BrokerDoor, desk_over_line
 from caopan.bootstrap.build import stamp
 from caopan.bootstrap.gate_check import policy_at_any_rate, policy_in_force
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
-from caopan.bootstrap.models import choose_model
+from caopan.bootstrap.models import choose_deciders
 from caopan.bootstrap.replaying import DeskParts, Restraints, opened_desk
 from caopan.bootstrap.run_config import DEFAULT_CASH, DEFAULT_MODEL, RunConfig, config_hash
 from caopan.domain.accounting.bookings import BroughtLot
@@ -189,7 +189,8 @@ async def sat_down(
         today = min(today, market.info.last_day)
         if opening is not None:
             opening.check(market, calendar, clock.now())
-        model = choose_model(choice.model if to_trade else DEFAULT_MODEL, settings)
+        asked = choice.model if to_trade else DEFAULT_MODEL
+        deciders = choose_deciders(asked, settings, policy.version)
         run = await _desk_run(store, choice, market, today, policy, create=purpose.create)
         switch = FlagSwitch(
             flag_sources(settings.home, run.run_id, conninfo(database_url)),
@@ -198,7 +199,7 @@ async def sat_down(
         async with store.lease(run.run_id):
             with switch:
                 held = Restraints(policy, switch)
-                parts = DeskParts(store, run, market, model, clock, calendar, held)
+                parts = DeskParts(store, run, market, deciders, clock, calendar, held)
                 async with _at_its_venue(database_url, parts, purpose.keeper, build) as desk:
                     pipeline = Pipeline(desk)
                     await _bring_up(pipeline, today, purpose)

@@ -37,7 +37,7 @@ from caopan.application.replay.runner import ReplayPlan, replay
 from caopan.application.reporting import RunReport, report_run
 from caopan.bootstrap.build import software_version
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
-from caopan.bootstrap.models import choose_model
+from caopan.bootstrap.models import Deciders, choose_deciders
 from caopan.bootstrap.run_config import RunConfig, config_hash
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
@@ -92,7 +92,7 @@ class DeskParts:
     store: Store
     run: Run
     market: MarketData
-    model: Model
+    deciders: Deciders
     clock: Clock
     calendar: TradingCalendar
     restraints: Restraints
@@ -138,7 +138,8 @@ async def run_replay(
         calendar = await open_calendar(store)
         market, frame = _open_market(request, calendar)
         days = _days(market, request)
-        model = choose_model(request.model, settings)
+        deciders = choose_deciders(request.model, settings, request.policy.version)
+        model = deciders.model
         config = _config(request, market.info, days, model)
         await asyncio.to_thread(
             import_bars,
@@ -160,7 +161,7 @@ async def run_replay(
                     store,
                     run,
                     market,
-                    model,
+                    deciders,
                     clock,
                     calendar,
                     # A market that is over hurts nobody: what halts a desk does not halt a replay.
@@ -222,13 +223,16 @@ async def opened_desk(
 
 def desk_on(broker: Broker, parts: DeskParts, line: Line | None) -> Desk:
     """Return the desk of `parts` on `broker`, which is watched where there is a `line`."""
-    rules, policy = load_rules(), parts.restraints.policy
+    rules, policy, deciders = load_rules(), parts.restraints.policy, parts.deciders
     timeout = policy.order_timeout_s
     return Desk(
         run=parts.run,
         store=parts.store,
         market=parts.market,
-        model=parts.model,
+        model=deciders.model,
+        prompting=deciders.prompting,
+        checker=deciders.checker,
+        samples=deciders.samples,
         broker=broker if line is None else WatchedBroker(broker, line),
         clock=parts.clock,
         calendar=parts.calendar,
@@ -244,7 +248,7 @@ def desk_on(broker: Broker, parts: DeskParts, line: Line | None) -> Desk:
             Venue.SANDBOX,
             software_version=software_version(),
             strategy_hash=strategy_hash_of(
-                parts.model.alias, parts.model.prompt_hash, policy.version
+                deciders.model.alias, deciders.model.prompt_hash, policy.version
             ),
         ),
         monotonic_ms=monotonic_ms,
