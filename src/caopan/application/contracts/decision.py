@@ -74,6 +74,13 @@ class InvalidationReply(_Contract):
     op: Annotated[Literal["lt", "le", "gt", "ge", "eq", "ne"], WORD]
     value: Threshold
 
+    @model_validator(mode="after")
+    def _comparable(self) -> InvalidationReply:
+        if self.value[0].isalpha() and self.op not in {"eq", "ne"}:
+            message = f"a state such as {self.value} is compared with eq or ne, not {self.op}"
+            raise ValueError(message)
+        return self
+
 
 _Event = Literal[
     "earnings",
@@ -132,7 +139,7 @@ class IntentReply(_Contract):
     rationale: Annotated[FreeText, Field(max_length=240)]
     confidence: Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False), STATISTIC]
     evidence: Annotated[
-        list[Annotated[FreeText, Field(max_length=80)]], Field(max_length=20), null_as(list)
+        list[Annotated[Name, Field(max_length=80)]], Field(max_length=20), null_as(list)
     ] = Field(
         default_factory=list[str],
         description='feature paths such as "600519.SH.ret_20d", or event and news ids; '
@@ -373,4 +380,4 @@ def _decimal(text: str | None) -> str | None:
 
 def _shortest(text: str) -> str:
     """Return a decimal without zeros that say nothing, so that equal ones are equal texts."""
-    return f"{Decimal(text).normalize():f}"
+    return text if text[0].isalpha() else f"{Decimal(text).normalize():f}"

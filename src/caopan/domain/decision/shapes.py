@@ -68,7 +68,7 @@ class Invalidation:
     feature: str
     op: Comparison
     value: str
-    """A decimal string."""
+    """A decimal string, or a state such as sealed_up."""
 
 
 @dataclass(frozen=True, slots=True)

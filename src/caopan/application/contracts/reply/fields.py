@@ -135,10 +135,12 @@ def _statistic(value: object, info: ValidationInfo) -> object:
 def _threshold(value: object, info: ValidationInfo) -> object:
     if isinstance(value, Numeral):
         return _decimal(value.text, info)
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        return value
+    text = _decimal(value, info)
+    if _PLAIN.fullmatch(text):
         fix(info, "text_for_number")
-        return _decimal(value, info)
-    return value
+    return text
 
 
 def _word(value: object, info: ValidationInfo) -> object:
@@ -189,6 +191,13 @@ def _below_one(value: str) -> str:
     return value
 
 
+def _comparable(value: str) -> str:
+    if value in {"nan", "inf", "infinity"}:
+        message = "Input should be a number or a state"
+        raise ValueError(message)
+    return value
+
+
 def _instant(value: str) -> str:
     try:
         found = datetime.fromisoformat(value)
@@ -231,11 +240,12 @@ Distance: TypeAlias = Annotated[
 """Between 0 and 1."""
 Threshold: TypeAlias = Annotated[
     FreeText,
-    Field(pattern=r"^-?[0-9]{1,12}(\.[0-9]{1,12})?$"),
+    Field(pattern=r"^(-?[0-9]{1,12}(\.[0-9]{1,12})?|[a-z][a-z_]{0,39})$"),
+    AfterValidator(_comparable),
     BeforeValidator(_threshold),
-    WithJsonSchema({"type": "number"}),
+    WithJsonSchema({"type": ["number", "string"]}),
 ]
-"""What a feature is compared with: a number, kept as it is written."""
+"""What a feature is compared with: a number as it is written, or a state such as sealed_up."""
 Instant: TypeAlias = Annotated[
     FreeText, Field(max_length=40), AfterValidator(_instant), BeforeValidator(_name)
 ]
