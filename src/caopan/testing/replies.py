@@ -124,15 +124,20 @@ def _exit_plan(rng: random.Random) -> Values:
     if _chance(rng, 50):
         values["time_stop_days"] = rng.randint(1, 250)
     if _chance(rng, 30):
-        value = rng.choice((0, -3, 1.5, -0.05, 12))
-        values["invalidation"] = [
-            {"feature": "ret_20d", "op": rng.choice(tuple(Comparison)).value, "value": value}
-        ]
+        values["invalidation"] = [_condition(rng) for _ in range(rng.randint(0, 2))]
     if _chance(rng, 30):
         values["on_event"] = [event.value for event in rng.sample(tuple(SecurityEvent), 2)]
     if _chance(rng, 30):
         values["min_price"] = _price(rng)
     return values
+
+
+def _condition(rng: random.Random) -> Values:
+    if _chance(rng, 30):
+        state = rng.choice(("sealed_up", "sealed_down", "reopened"))
+        return {"feature": "limit_state", "op": rng.choice(("eq", "ne")), "value": state}
+    value = rng.choice((0, -3, 1.5, -0.05, 12))
+    return {"feature": "ret_20d", "op": rng.choice(tuple(Comparison)).value, "value": value}
 
 
 def _price(rng: random.Random) -> str:

@@ -15,7 +15,6 @@ from caopan.testing.replies import (
     MONEY_FIELDS,
     PRICE_FIELDS,
     SHARE_FIELDS,
-    TEXT_FIELDS,
     WHOLE_FIELDS,
     WORD_FIELDS,
     Values,
@@ -157,9 +156,9 @@ class _Writer:
             return self._quoted(self._rng.choice(words))
         if field == "symbol" and self._wears("words"):
             return self._quoted(self._rng.choice((value.lower(), f"{value} ")))
-        if field not in TEXT_FIELDS and self._wears("full_width"):
-            is_word = field in WORD_FIELDS or field in {"symbol", "observation_ref"}
-            return self._quoted(_wide(value) if is_word else value)
+        is_name = field in WORD_FIELDS or field in {"symbol", "observation_ref", "evidence"}
+        if is_name and self._wears("full_width"):
+            return self._quoted(_wide(value))
         return self._quoted(value)
 
     def _decimal(self, value: str, field: str) -> str:

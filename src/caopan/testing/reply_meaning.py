@@ -31,6 +31,7 @@ UNTIL: Final = NOW + timedelta(minutes=10)
 _MOST_ACTIONS: Final = 40
 _MOST_EVIDENCE: Final = 20
 _ONE: Final = 10_000
+_LONGEST_STATE: Final = 40
 _SYMBOL_LETTERS: Final = 9
 
 
@@ -178,7 +179,9 @@ def _plan(value: object) -> ExitPlan:
         trail_pct=None if trail is None else _part(trail),
         invalidation=tuple(
             Invalidation(
-                _string(one["feature"], 80), Comparison(one["op"]), _threshold(one["value"])
+                _string(one["feature"], 80),
+                Comparison(one["op"]),
+                _threshold(one["value"], one["op"]),
             )
             for one in conditions
         ),
@@ -269,7 +272,12 @@ def _maybe_whole(value: object, least: int, most: int) -> int | None:
     return value
 
 
-def _threshold(value: object) -> str:
+def _threshold(value: object, op: str) -> str:
+    if isinstance(value, str):
+        _need(op in {"eq", "ne"} and 0 < len(value) <= _LONGEST_STATE)
+        _need(set(value) <= set("abcdefghijklmnopqrstuvwxyz_") and value[0] != "_")
+        _need(value not in {"nan", "inf", "infinity"})
+        return value
     _need(isinstance(value, int | float | Decimal) and not isinstance(value, bool))
     return _short(str(value))
 
