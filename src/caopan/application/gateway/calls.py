@@ -93,9 +93,9 @@ class CallRefused(Exception):
         return Answered(self.status, told, orjson.dumps(self.error()))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """One call of one client, its body parsed once."""
+    """One call of one client, its body parsed once. Nobody changes it (freezing it takes time)."""
 
     call_id: UUID
     client: ClientKey
