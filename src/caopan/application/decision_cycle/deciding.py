@@ -62,7 +62,12 @@ async def decide(
         now=now,
     )
     if not actor.model.is_language_model or actor.prompting is None:
-        return await ask(plain, valid_until=valid_until, monotonic_ms=monotonic_ms)
+        return await ask(
+            plain,
+            valid_until=valid_until,
+            monotonic_ms=monotonic_ms,
+            repair_attempts=actor.repair_attempts,
+        )
     try:
         briefed = brief(
             observation.values,
