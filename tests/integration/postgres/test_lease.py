@@ -135,7 +135,7 @@ async def test_a_successor_waits_for_a_commit_it_would_otherwise_overtake(
                 await asyncio.sleep(0.01)
             else:
                 pytest.fail("the successor did not wait")
-            # The order of the two answers proves nothing: locks are freed before COMMIT is answered.
+            # The order of the answers proves nothing: locks are freed before COMMIT is answered.
             assert not done
             await uow.commit()
         async with store.begin(unheld) as uow:
