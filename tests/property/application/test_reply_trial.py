@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from caopan.testing.reply_hostile import KINDS, bombs
 from caopan.testing.reply_meaning import meaning_of
 from caopan.testing.reply_trial import is_lawful, read, run_trial
 
+DOCUMENT = Path(__file__).parents[3] / "docs" / "actor.md"
 QUICK = settings(deadline=None, max_examples=150)
 seeds = st.integers(0, 2**32).map(random.Random)
 
@@ -79,6 +82,22 @@ def test_what_was_read_of_a_reply_reads_the_same_alone():
         text, _ = dressed(true_decision(rng), rng)
         reading = read(text)
         assert read(text[reading.start : reading.end]).decision == reading.decision is not None
+
+
+def test_every_fix_is_in_the_document():
+    table = DOCUMENT.read_text("utf-8").partition("### What is forgiven")[2].partition("###")[0]
+    documented = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])
+    }
+    met = set[str]()
+    for seed in range(400):
+        rng = random.Random(seed)  # noqa: S311 - no secret
+        met.update(read(dressed(true_decision(rng), rng, most=14)[0]).fixes)
+    # Only where all five fields are there may the last brace be missing.
+    assert met == documented - {"closing_brace"}
 
 
 def test_bombs_are_refused_and_cost_little_memory():
