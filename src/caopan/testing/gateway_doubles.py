@@ -130,6 +130,8 @@ class ScriptedUpstream:
         self.sent: list[UpstreamRequest] = []
         self.open = 0
         """Requests under way; 0 once all were left."""
+        self.read_whole = 0
+        """Answers that were read to their end: only their connections can be used again."""
 
     @asynccontextmanager
     async def send(self, request: UpstreamRequest) -> AsyncGenerator[UpstreamAnswer]:
@@ -142,6 +144,7 @@ class ScriptedUpstream:
             answer = _Answer(behaviour, request)
             await answer.wait_for_headers()
             yield answer
+            self.read_whole += answer.is_at_end
         finally:
             self.open -= 1
 
@@ -151,6 +154,7 @@ class _Answer:
         self._behaviour = behaviour
         self._request = request
         self._ends_at = asyncio.get_running_loop().time() + request.total_ms / 1000
+        self.is_at_end = False
 
     @property
     def status(self) -> int:
@@ -169,6 +173,7 @@ class _Answer:
             await self._pass(place, wait, self._request.idle_ms)
             if piece:
                 yield piece
+        self.is_at_end = True
 
     async def _pass(self, place: int, wait_ms: int, most_ms: int) -> None:
         """Let a step take its time, hang or fail, and no longer than it may."""

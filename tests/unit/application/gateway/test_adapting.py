@@ -76,6 +76,8 @@ def test_a_vendors_dialect():
         "level:3->high",
         "max_completion_tokens->max_tokens",
     )
+    both = a_call(max_completion_tokens=9, max_tokens=5)
+    assert sent(both, profile=profile)[0]["max_tokens"] == 5
     kept = a_call(tool_choice={"type": "function"}, level=4)
     assert sent(kept, profile=profile)[1].changes == ()
 

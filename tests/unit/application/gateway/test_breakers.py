@@ -84,6 +84,8 @@ def test_only_one_process_probes_and_both_hear_how_it_went():
         assert await boards.other.admit(ENDPOINT) is Admission.REFUSED
         report(boards.one, None, probe=True)
         assert await boards.one.admit(ENDPOINT) is Admission.PROBE
+        await asyncio.sleep(SETTINGS.open_ms / 1000)
+        assert await boards.other.admit(ENDPOINT) is Admission.PROBE
         report(boards.one, None, probe=True)
         await boards.in_step(0.1)
         assert boards.one.phase("a") is boards.other.phase("a") is Phase.CLOSED
@@ -153,8 +155,10 @@ def test_news_that_make_no_sense_are_no_news():
             boards.other.hear(kind, body)
         assert boards.other.phase("a") is Phase.CLOSED
         assert boards.other.health(ENDPOINT).reason is None
-        boards.other.hear(MOVED, told)
+        for _ in range(2):
+            boards.other.hear(MOVED, told)
         assert boards.other.phase("a") is Phase.OPEN
+        assert boards.heard == ["one:open", "other:open"]
 
     simulate(program())
 

@@ -208,6 +208,9 @@ WELL = {
     "[DONE] without its last line": streams([*BEGUN[:-1], b"data: [DONE]"]),
     "in one piece": streams([b"".join(BEGUN)]),
     "byte by byte": streams([bytes([byte]) for byte in b"".join(BEGUN)]),
+    "no reason why it ended, and [DONE] without its last line": streams(
+        [*BEGUN[:-3], BEGUN[-2], b"data: [DONE]"]
+    ),
     "lines end in CRLF": streams([b"".join(BEGUN).replace(b"\n", b"\r\n")]),
     "no space after data:": streams([b"".join(BEGUN).replace(b"data: ", b"data:")]),
     "keep-alives": streams([b": ping\n\n", *BEGUN[:9], b": ping\n\n", *BEGUN[9:]]),
@@ -228,6 +231,7 @@ def test_streams_that_are_only_unusual_are_well(name):
         assert made.log.rows() == [("first", "ok", None)]
         assert (made.log.ends[0].tokens.prompt, made.log.ends[0].tokens.completion) == (100, 20)
         assert not made.log.ends[0].tokens.estimated
+        assert made.upstream.read_whole == 1
         assert made.settled_all()
 
     simulate(program())
@@ -330,6 +334,40 @@ def test_retry_after_is_honoured_where_it_fits_and_told_where_it_does_not():
     assert got.headers["retry-after"] == "7"
     assert took < 0.1
     assert len(rows) == 1
+
+
+def test_a_busy_endpoint_that_says_when_is_left_alone_until_then():
+    async def program():
+        script = [says(503, error(), {"retry-after": "7"}), answers()]
+        made = GatewayRig({"only": script})
+        got = await made.complete()
+        assert got.status == 200
+        assert 7 <= asyncio.get_running_loop().time() < 8
+
+    simulate(program())
+
+
+def test_rate_limits_without_a_time_double_the_rest_until_a_call_goes_well():
+    async def program():
+        limited, slow = says(429, error()), []
+        made = GatewayRig({"only": [limited, limited, answers(), limited, answers()]})
+        for _ in range(2):
+            began = asyncio.get_running_loop().time()
+            await made.complete()
+            slow.append(asyncio.get_running_loop().time() - began)
+        assert 2 < slow[0] < 4
+        assert 0.5 < slow[1] < 2
+
+    simulate(program())
+
+
+def test_a_status_beyond_http_is_a_failure_and_no_status_in_the_row():
+    async def program():
+        made = GatewayRig({"a": [Behaviour(999)], "b": [answers()]})
+        assert (await made.complete()).status == 200
+        assert [end.status for end in made.log.ends] == [None, 200]
+
+    simulate(program())
 
 
 def test_attempts_are_bounded_over_all_endpoints():

@@ -15,8 +15,10 @@ from caopan.domain.gateway.endpoint import (
     CNY,
     BreakerSettings,
     Fallback,
+    RateLimit,
     Retry,
 )
+from caopan.domain.gateway.usage import Tokens
 from caopan.testing.gateway_doubles import Behaviour, answers, events, says, streams
 from caopan.testing.gateway_rig import CLIENT, GatewayRig, a_route, a_snapshot, an_endpoint
 from caopan.testing.sim_loop import simulate
@@ -91,6 +93,44 @@ def test_an_endpoint_that_flaps_is_probed_and_comes_back():
         assert made.settled_all()
 
     simulate(program())
+
+
+def test_a_probe_that_finds_no_room_is_given_back():
+    async def program():
+        settings = BreakerSettings(failures=1, error_rate=0.1, open_ms=1_000, successes=1)
+        only = an_endpoint(
+            "a", breaker=settings, retry=Retry(max_attempts=1), rate_limit=RateLimit(rpm=1)
+        )
+        made = GatewayRig({"a": [BUSY, answers()]}, a_snapshot(only), claim_takes_ms=10)
+        await made.complete()
+        await asyncio.sleep(2)
+        got = await made.complete(made.call(headers={"x-deadline-ms": "500"}))
+        assert got.error["code"] == "MODEL_RATE_LIMIT"
+        await asyncio.sleep(60)
+        leaves = asyncio.wait_for(made.complete(), 0.005)
+        with pytest.raises(TimeoutError):
+            await leaves
+        await asyncio.sleep(2)
+        assert (await made.complete()).status == 200
+        assert made.board.phase("a") is Phase.CLOSED
+        assert made.settled_all()
+
+    simulate(program())
+
+
+def test_a_long_stream_that_began_at_once_is_not_slow():
+    async def program(headers_after_ms):
+        touchy = BreakerSettings(failures=2, slow_call_ms=2_000)
+        slow = replace(
+            streams(events(["x"] * 30)), headers_after_ms=headers_after_ms, piece_after_ms=100
+        )
+        made = GatewayRig({"a": [slow]}, a_snapshot(an_endpoint("a", breaker=touchy)))
+        for _ in range(2):
+            await made.stream()
+        return made.board.standing("a")
+
+    assert simulate(program(0)).phase is Phase.CLOSED
+    assert simulate(program(2_000)).reason == "slow_calls"
 
 
 def test_an_endpoint_switched_off_by_hand_is_not_asked_again_even_by_a_call_under_way():
@@ -388,7 +428,7 @@ def test_embeddings_take_the_same_way():
         assert got.json == body
         assert got.headers["x-caopan-endpoint"] == "b"
         assert made.upstream.sent[-1].path is Path.EMBEDDINGS
-        assert made.log.ends[-1].tokens.completion == 0
+        assert made.log.ends[-1].tokens == Tokens(500_000, 0)
         assert made.log.ends[-1].cost == CNY
         assert made.settled_all()
 

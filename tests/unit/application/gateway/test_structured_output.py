@@ -13,7 +13,7 @@ from caopan.domain.gateway.endpoint import (
     Timeouts,
 )
 from caopan.testing.gateway_doubles import Behaviour, answers, event, events, streams
-from caopan.testing.gateway_rig import GatewayRig, a_snapshot, an_endpoint
+from caopan.testing.gateway_rig import GatewayRig, a_route, a_snapshot, an_endpoint
 from caopan.testing.sim_loop import simulate
 
 SCHEMA = {"type": "object", "properties": {"side": {"type": "string"}}}
@@ -84,7 +84,19 @@ def test_json_is_fetched_as_a_stream_and_handed_on_whole():
         assert now() < 1.1
         assert orjson.loads(made.upstream.sent[0].body)["stream"] is True
         assert made.log.begun[0].adapted == ("+stream", "+stream_options.include_usage")
+        assert made.upstream.read_whole == 1
         assert made.settled_all()
+
+    simulate(program())
+
+
+def test_a_route_may_have_json_fetched_whole():
+    async def program():
+        route = a_route("a", buffered=False)
+        made = GatewayRig({"a": [answers("{}")]}, a_snapshot(an_endpoint("a"), route=route))
+        got = await made.complete(response_format={"type": "json_object"})
+        assert got.status == 200
+        assert made.log.begun[0].adapted == ()
 
     simulate(program())
 
