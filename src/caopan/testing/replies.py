@@ -66,6 +66,8 @@ def _action(rng: random.Random, texts: Sequence[str]) -> Values:
             values["entry"] = _entry(rng)
     elif kind != "no_op":
         values["target_order_id"] = str(sample_id(rng.randint(1, 9)))
+        if _chance(rng, 30):
+            values |= {"symbol": rng.choice(_SYMBOLS), "side": "sell", "order_type": "limit"}
     if kind == "modify_order":
         values |= rng.choice(({"price": _price(rng)}, {"qty": rng.randint(1, 9_999)}))
     if kind in {"place_order", "set_target"} and _chance(rng, 60):

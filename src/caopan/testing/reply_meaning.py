@@ -61,8 +61,11 @@ _PLAN: Final = frozenset(
 _BY_TYPE: Final[Mapping[str, tuple[set[str], set[str]]]] = {
     "set_target": ({"symbol", "target_weight"}, {"entry", "exit_plan"}),
     "place_order": ({"symbol", "side", "order_type", "qty"}, {"price", "tif", "exit_plan"}),
-    "modify_order": ({"target_order_id"}, {"symbol", "price", "qty", "exit_plan"}),
-    "cancel_order": ({"target_order_id"}, {"symbol", "price", "qty"}),
+    "modify_order": (
+        {"target_order_id"},
+        {"symbol", "side", "order_type", "price", "qty", "exit_plan"},
+    ),
+    "cancel_order": ({"target_order_id"}, {"symbol", "side", "order_type", "price", "qty"}),
     "no_op": (set(), {"symbol"}),
 }
 _TYPES: Final = {
@@ -121,8 +124,8 @@ def _meant(index: int, value: object) -> Action:
     _need(needed <= set(found) <= needed | allowed | always)
     if kind == "place_order":
         _need((order_type == "limit") == ("price" in found))
-        _need((order_type, found.get("tif", "day")) in _TYPES)
-        _need(found["side"] in {"buy", "sell"})
+    _need(order_type is None or (order_type, found.get("tif", "day")) in _TYPES)
+    _need(found.get("side", "buy") in {"buy", "sell"})
     _need(kind != "modify_order" or "price" in found or "qty" in found)
     return Action(
         index=index,

@@ -8,7 +8,7 @@ tests/unit/application/contracts, tests/property/application.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -182,7 +182,8 @@ class ActionReply(_Contract):
         needed, allowed = _FIELDS[self.type]
         given = {name for name in _OPTIONAL if getattr(self, name) is not None}
         missing = [name for name in needed if name not in given]
-        if self.order_type == "limit" and self.price is None:
+        is_order = self.type == "place_order"
+        if is_order and self.order_type == "limit" and self.price is None:
             missing.append("price")
         if missing:
             message = f"{self.type} needs {', '.join(missing)}"
@@ -194,24 +195,25 @@ class ActionReply(_Contract):
         if self.type == "modify_order" and self.price is None and self.qty is None:
             message = "modify_order needs a new price or qty"
             raise ValueError(message)
-        if self.order_type == "market" and self.price is not None:
+        if is_order and self.order_type == "market" and self.price is not None:
             message = "a market order has no price"
             raise ValueError(message)
-        if self.order_type == "limit" and self.tif not in {None, "day"}:
+        if is_order and self.order_type == "limit" and self.tif not in {None, "day"}:
             message = f"a limit order is good for the day, not {self.tif}"
             raise ValueError(message)
         return self
 
 
 _ALWAYS: Final = ("depends_on", "intent")
+_OF_AN_ORDER: Final = ("symbol", "side", "order_type")
 _FIELDS: Final[dict[str, tuple[dict[str, None], dict[str, None]]]] = {
     kind: (dict.fromkeys(needed), dict.fromkeys((*allowed, *_ALWAYS)))
     for kind, (needed, allowed) in {
         "set_target": (("symbol", "target_weight"), ("entry", "exit_plan")),
         "place_order": (("symbol", "side", "order_type", "qty"), ("price", "tif", "exit_plan")),
-        "modify_order": (("target_order_id",), ("symbol", "price", "qty", "exit_plan")),
-        # What a cancel says of its order is a claim: the checker compares it.
-        "cancel_order": (("target_order_id",), ("symbol", "price", "qty")),
+        # What a change says of its order beside what is new is a claim: the checker compares it.
+        "modify_order": (("target_order_id",), (*_OF_AN_ORDER, "price", "qty", "exit_plan")),
+        "cancel_order": (("target_order_id",), (*_OF_AN_ORDER, "price", "qty")),
         "no_op": ((), ("symbol",)),
     }.items()
 }
@@ -366,7 +368,9 @@ def _entry(entry: EntryReply) -> Entry:
         max_price=_units(entry.max_price),
         max_chase_bps=entry.max_chase_bps,
         tranches=tuple(_shortest(one) for one in entry.tranches),
-        cancel_at=None if entry.cancel_at is None else datetime.fromisoformat(entry.cancel_at),
+        cancel_at=None
+        if entry.cancel_at is None
+        else datetime.fromisoformat(entry.cancel_at).astimezone(UTC),
     )
 
 

@@ -77,15 +77,7 @@ def change_claims(action: Action, observation: Mapping[str, Any]) -> Iterator[Re
             actual=action.target_order_id,
         )
         return
-    symbol = order.get("symbol")
-    if action.symbol is not None and symbol is not None and action.symbol != symbol:
-        yield Reason(
-            HALLUCINATION,
-            action.index,
-            "the order named is of another symbol",
-            limit=symbol,
-            actual=action.symbol,
-        )
+    yield from _other_order(action, order)
     if action.type is not ActionType.CANCEL_ORDER:
         return
     if action.qty is not None and "qty" in order:
@@ -106,6 +98,24 @@ def change_claims(action: Action, observation: Mapping[str, Any]) -> Iterator[Re
             limit=str(order["price"]),
             actual=yuan(action.price),
         )
+
+
+def _other_order(action: Action, order: Mapping[str, Any]) -> Iterator[Reason]:
+    """Yield what a change says of its order that is not so, beside what it changes."""
+    stated = {
+        "symbol": action.symbol,
+        "side": None if action.side is None else action.side.value,
+        "order_type": None if action.order_type is None else action.order_type.value,
+    }
+    for name, value in stated.items():
+        if value is not None and name in order and value != order[name]:
+            yield Reason(
+                HALLUCINATION,
+                action.index,
+                f"the order named has another {name}",
+                limit=str(order[name]),
+                actual=value,
+            )
 
 
 def plan_references(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:

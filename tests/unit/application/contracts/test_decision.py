@@ -388,6 +388,7 @@ def test_a_target_is_read_whole():
         ("entry.tranches", ["0.5", "0.4"], "sum to 0.9"),
         ("entry.tranches", ["0", "1"], "greater than 0"),
         ("entry.cancel_at", "14:50", "a time with its zone"),
+        ("entry.cancel_at", "0001-01-01T00:00:00+08:00", "a time with its zone"),
         ("entry.cancel_at", "2026-11-20T14:50:00", "a time with its zone"),
         ("entry.max_chase_bps", 1_001, "less than or equal"),
         ("entry.limit", 1, "Extra inputs"),

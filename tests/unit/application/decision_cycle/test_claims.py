@@ -40,7 +40,15 @@ VALUES: dict[str, Any] = {
         OTHER: {"limit_up": None, "limit_down": None},
     },
     "open_orders": [
-        {"order_id": "o-1", "symbol": MINE, "qty": 500, "filled_qty": 200, "price": "9.90"}
+        {
+            "order_id": "o-1",
+            "symbol": MINE,
+            "side": "buy",
+            "order_type": "limit",
+            "qty": 500,
+            "filled_qty": 200,
+            "price": "9.90",
+        }
     ],
     "events": {MINE: [{"type": "earnings", "date": "2023-06-05"}, {"id": "e-7", "type": "halt"}]},
     "news": [{"id": "n-1", "title": "read me"}],
@@ -228,6 +236,9 @@ def test_buys_beyond_the_cash_are_recorded():
         ({"qty": 100}, True),
         ({"price": units("9.91")}, True),
         ({"symbol": OTHER}, True),
+        ({"side": Side.BUY, "order_type": OrderType.LIMIT}, False),
+        ({"side": Side.SELL}, True),
+        ({"order_type": OrderType.MARKET_BEST5_CANCEL}, True),
     ],
 )
 def test_a_cancel_is_of_the_order_it_describes(changes, refused):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Final, TypeAlias, cast
 
@@ -201,7 +201,9 @@ def _comparable(value: str) -> str:
 def _instant(value: str) -> str:
     try:
         found = datetime.fromisoformat(value)
-    except ValueError:
+        # The first and the last day have no time elsewhere.
+        found.astimezone(UTC)
+    except (ValueError, OverflowError):
         found = None
     if found is None or found.tzinfo is None:
         message = "Input should be a time with its zone, such as 2026-11-20T14:50:00+08:00"

@@ -226,8 +226,9 @@ def _is_broken_answer(scanned: Scanned) -> bool:
 
 
 def _chosen(text: str, found: _Found) -> ReadText:
-    decisions = [one for one in found.objects if _DECISION & (one.value or {}).keys()]
-    others = [one for one in found.objects if one not in decisions]
+    decisions, others = list[Scanned](), list[Scanned]()
+    for one in found.objects:
+        (decisions if _DECISION & (one.value or {}).keys() else others).append(one)
     if not decisions:
         return _without_decision(found)
     first = decisions[0]
