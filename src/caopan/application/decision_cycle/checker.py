@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from caopan.application.decision_cycle import claims
 from caopan.application.decision_cycle.observe import TTL_MS, Observation
 from caopan.domain.decision.shapes import (
-    SUPPORTED_ACTIONS,
     Action,
     ActionType,
     CheckerResult,
@@ -23,7 +23,8 @@ from caopan.domain.decision.shapes import (
     Reason,
 )
 from caopan.domain.orders.order import Side
-from caopan.kernel.money import yuan
+from caopan.kernel.errors import ConfigInvalid
+from caopan.kernel.money import units, yuan
 
 _WISHES = frozenset({ActionType.PLACE_ORDER, ActionType.SET_TARGET})
 _CHANGES = frozenset({ActionType.CANCEL_ORDER, ActionType.MODIFY_ORDER})
@@ -67,13 +68,6 @@ def check(
 
 
 def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
-    if action.type not in SUPPORTED_ACTIONS:
-        yield Reason(
-            "CHECKER_SCHEMA_FAIL",
-            action.index,
-            f"{action.type} is not supported yet; use place_order or no_op",
-        )
-        return
     yield from _dependency_faults(action)
     yield from claims.evidence_claims(action, observation)
     if action.type is ActionType.NO_OP:
@@ -86,7 +80,9 @@ def _action_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[R
         yield Reason(
             "CHECKER_RANGE", action.index, f"{action.symbol} is not in the observation's universe"
         )
-    yield from _plan_faults(action)
+    if action.type is ActionType.SET_TARGET:
+        yield from _target_faults(action)
+    yield from _plan_faults(action, observation)
     yield from claims.plan_references(action, observation)
 
 
@@ -104,7 +100,35 @@ def _dependency_faults(action: Action) -> Iterator[Reason]:
         )
 
 
-def _plan_faults(action: Action) -> Iterator[Reason]:
+def _target_faults(action: Action) -> Iterator[Reason]:
+    """Refuse a target that is no share of the account, or asks for what code does not do yet."""
+    if not _is_share(action.target_weight):
+        yield Reason(
+            "CHECKER_RANGE",
+            action.index,
+            "a target is a share of NAV",
+            limit="0 to 1",
+            actual=str(action.target_weight),
+        )
+    entry = action.entry
+    if entry is None:
+        return
+    if len(entry.tranches) > 1:
+        detail = "entry.tranches of more than one part are not supported yet; set a smaller target"
+        yield Reason("CHECKER_SCHEMA_FAIL", action.index, detail)
+    if entry.cancel_at is not None:
+        detail = "entry.cancel_at is not supported yet; what has not traded ends with its day"
+        yield Reason("CHECKER_SCHEMA_FAIL", action.index, detail)
+
+
+def _is_share(weight: str | None) -> bool:
+    try:
+        return weight is not None and 0 <= Decimal(weight) <= 1
+    except InvalidOperation:  # no number, or none that can be compared
+        return False
+
+
+def _plan_faults(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
     plan = action.exit_plan
     if plan is None:
         return
@@ -116,25 +140,44 @@ def _plan_faults(action: Action) -> Iterator[Reason]:
             limit=yuan(plan.stop_price),
             actual=yuan(plan.min_price),
         )
-    if action.side is not Side.BUY or action.price is None:
+    price = _entry_price(action, observation)
+    if price is None:
         return
-    if plan.stop_price >= action.price:
+    if plan.stop_price >= price:
         yield Reason(
             "CHECKER_RANGE",
             action.index,
             "the exit plan's stop is not below the buy price",
-            limit=yuan(action.price),
+            limit=yuan(price),
             actual=yuan(plan.stop_price),
         )
-    for price, _ in plan.take_profit:
-        if price <= action.price:
+    for target, _ in plan.take_profit:
+        if target <= price:
             yield Reason(
                 "CHECKER_RANGE",
                 action.index,
                 "a take-profit is not above the buy price",
-                limit=yuan(action.price),
-                actual=yuan(price),
+                limit=yuan(price),
+                actual=yuan(target),
             )
+
+
+def _entry_price(action: Action, observation: Mapping[str, Any]) -> int | None:
+    """Return what an action buys at: a buy's own price, a target's last or its max_price if lower.
+
+    None where nothing is bought, or nobody knows.
+    """
+    if action.type is not ActionType.SET_TARGET:
+        return action.price if action.side is Side.BUY else None
+    if not _is_share(action.target_weight) or Decimal(action.target_weight or 0) == 0:
+        return None
+    last = observation["features"].get(action.symbol, {}).get("last")
+    most = None if action.entry is None else action.entry.max_price
+    try:
+        known = (most, None if last is None else units(str(last)))
+    except ConfigInvalid:  # a file may hold anything
+        known = (most,)
+    return min((price for price in known if price is not None), default=None)
 
 
 def _conflicts(decision: Decision) -> Iterator[Reason]:

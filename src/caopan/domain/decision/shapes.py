@@ -26,10 +26,6 @@ class ActionType(StrEnum):
     NO_OP = "no_op"
 
 
-SUPPORTED_ACTIONS = frozenset(ActionType) - {ActionType.SET_TARGET}
-"""set_target needs planning, which does not exist yet."""
-
-
 class StopBasis(StrEnum):
     """Which price a stop looks at."""
 

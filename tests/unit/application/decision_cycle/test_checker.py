@@ -10,7 +10,7 @@ import pytest
 
 from caopan.application.decision_cycle.checker import check
 from caopan.application.decision_cycle.observe import TTL_MS, Observation
-from caopan.domain.decision.shapes import Action, ActionType, Decision, ExitPlan, Intent
+from caopan.domain.decision.shapes import Action, ActionType, Decision, Entry, ExitPlan, Intent
 from caopan.domain.orders.order import OrderType, Side
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.money import units
@@ -115,11 +115,67 @@ def test_an_empty_account_can_be_stated():
     assert not check(decision(NO_OP, nav=1, cash=0), seen, NOW, NOW).passed
 
 
-def test_what_is_not_supported_yet_is_said():
-    result = check(decision(replace(BUY, type=ActionType.SET_TARGET)), SEEN, NOW, NOW)
-    (reason,) = result.reasons
+TARGET = Action(0, ActionType.SET_TARGET, symbol=MINE, target_weight="0.1")
+
+
+def test_a_target_is_a_share_of_the_account():
+    for weight in ("0", "0.1", "1", "1.0"):
+        assert reasons(decision(replace(TARGET, target_weight=weight))) == []
+    for weight in (None, "", "-0.1", "1.0001", "NaN", "sNaN", "Infinity", "a tenth"):
+        wrong = decision(replace(TARGET, target_weight=weight))
+        assert reasons(wrong) == [("CHECKER_RANGE", 0)]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [Entry(tranches=("0.5", "0.5")), Entry(cancel_at=NOW + timedelta(minutes=1))],
+)
+def test_what_is_not_supported_yet_is_said(entry):
+    (reason,) = check(decision(replace(TARGET, entry=entry)), SEEN, NOW, NOW).reasons
     assert (reason.code, reason.action_index) == ("CHECKER_SCHEMA_FAIL", 0)
-    assert reason.detail.startswith("set_target is not supported yet")
+    assert "not supported yet" in reason.detail
+
+
+def test_a_target_may_be_reached_in_one_part_within_a_price():
+    whole = Entry(max_price=units(11), max_chase_bps=20, tranches=("1",))
+    assert reasons(decision(replace(TARGET, entry=whole))) == []
+
+
+@pytest.mark.parametrize(
+    ("weight", "most", "plan", "count"),
+    [
+        # The last price is 10.
+        ("0.1", None, ExitPlan(units("9.99")), 0),
+        ("0.1", None, ExitPlan(units(10)), 1),
+        ("0.1", "12", ExitPlan(units("9.99"), ((units("10.01"), "1"),)), 0),
+        ("0.1", "12", ExitPlan(units(11), ((units(10), "1"),)), 2),
+        ("0.1", "9", ExitPlan(units(9), ((units("9.01"), "1"),)), 1),
+        ("0.1", "9", ExitPlan(units("8.99"), ((units("9.01"), "1"),)), 0),
+        # A position that is left is left, whatever plan goes with it.
+        ("0", None, ExitPlan(units(11)), 0),
+    ],
+)
+def test_a_targets_exit_plan_lies_around_the_price_it_is_reached_at(weight, most, plan, count):
+    entry = None if most is None else Entry(max_price=units(most))
+    target = replace(TARGET, target_weight=weight, entry=entry, exit_plan=plan)
+    assert reasons(decision(target)) == [("CHECKER_RANGE", 0)] * count
+
+
+@pytest.mark.parametrize("last", [None, "ten", 10.0, {}])
+def test_a_price_that_nobody_knows_refuses_nothing(last):
+    seen = replace(SEEN, values={**VALUES, "features": {MINE: {"last": last}}})
+    target = replace(TARGET, exit_plan=ExitPlan(units(9)))
+    assert check(decision(target), seen, NOW, NOW).passed
+
+
+def test_a_symbol_has_one_target_and_a_target_waits_for_nothing():
+    other = replace(TARGET, symbol=OTHER)
+    assert reasons(decision(TARGET, other)) == []
+    assert reasons(decision(TARGET, TARGET)) == [("CHECKER_CONFLICT", 1)]
+    waits = replace(other, depends_on=0)
+    assert ("CHECKER_UNKNOWN_REF", 1) in reasons(decision(TARGET, waits))
+    order = replace(BUY, symbol=OTHER, intent=None, depends_on=0)
+    assert reasons(decision(TARGET, order)) == [("CHECKER_UNKNOWN_REF", 1)]
 
 
 @pytest.mark.parametrize("kind", [ActionType.MODIFY_ORDER, ActionType.CANCEL_ORDER])
@@ -220,8 +276,8 @@ def test_an_exit_plan_sells_at_its_stop_at_least():
 
 
 def test_a_target_and_an_order_of_one_symbol_contradict_each_other():
-    target = Action(0, ActionType.SET_TARGET, symbol=MINE, target_weight="0.1")
-    assert ("CHECKER_CONFLICT", 1) in reasons(decision(BUY, target))
+    assert reasons(decision(BUY, TARGET)) == [("CHECKER_CONFLICT", 1)]
+    assert reasons(decision(TARGET, replace(BUY, side=Side.SELL))) == [("CHECKER_CONFLICT", 1)]
 
 
 def test_each_bad_citation_is_named():
@@ -266,6 +322,7 @@ def test_every_reason_is_reported_at_once():
         ("CHECKER_RANGE", 0),
         ("CHECKER_RANGE", 0),
         ("CHECKER_UNKNOWN_REF", 1),
-        ("CHECKER_SCHEMA_FAIL", 2),
+        ("CHECKER_RANGE", 2),
+        ("CHECKER_RANGE", 2),
         ("CHECKER_UNKNOWN_REF", 0),
     ]

@@ -8,7 +8,6 @@ import pytest
 
 from caopan.domain.decision.cycle import NEXT, Cycle, advanced, closed
 from caopan.domain.decision.shapes import (
-    SUPPORTED_ACTIONS,
     ActionType,
     ActionVerdict,
     CheckerResult,
@@ -68,7 +67,6 @@ def test_status_and_action_words_are_the_contract():
     assert {action.value for action in ActionType} == {
         *("set_target", "place_order", "modify_order", "cancel_order", "no_op")
     }
-    assert set(ActionType) - SUPPORTED_ACTIONS == {ActionType.SET_TARGET}
 
 
 def test_a_reason_leaves_out_what_it_does_not_know():
