@@ -254,6 +254,22 @@ async def test_what_was_nearly_used_up_leaves_no_share(redis_url, line, eventual
         await take(one, sample_claim(4, cost=10, budgets=budget))
 
 
+async def test_who_starts_alone_goes_by_what_the_database_knows(line, redis_url, eventually):
+    wire = await line(redis_url)
+    await wire.cut()
+    budget = {"all": 1_000}
+    spent = Spent({"gw-old": {"all": 600}, "gw-other": {"all": 395}})
+    async with gateway(wire.url, "gw-1", spent) as limits:
+        assert await limits.spent(["all"], DAY) == {"all": 995}
+        assert isinstance(await limits.claim(sample_claim(1, cost=6, budgets=budget)), Refused)
+        await take(limits, sample_claim(2, cost=5, budgets=budget))
+        # Of its own the database may know, too: it counts once.
+        spent.known["gw-1"] = {"all": 5}
+        await wire.mend()
+        await eventually(lambda: limits.is_shared)
+        assert await limits.spent(["all"], DAY) == {"all": 1_000}
+
+
 async def test_alone_a_rate_is_divided_by_the_processes_last_seen(redis_url, line, eventually):
     wire = await line(redis_url)
     limit = RateLimit(rpm=9, concurrency=5)

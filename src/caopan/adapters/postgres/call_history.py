@@ -134,12 +134,17 @@ _RECORDED: Final = """
 """
 # Scopes are read off the row, so that a budget set at noon counts the morning, too.
 _SPENT: Final = """
-    SELECT process, scope, sum(charged_cny)
-    FROM llm_call, unnest(ARRAY['all', 'alias:' || alias, 'endpoint:' || endpoint,
-        'client:' || client, 'decision:' || decision_id]) AS scope
+    SELECT process, CASE
+            WHEN grouping(alias) = 0 THEN 'alias:' || alias
+            WHEN grouping(endpoint) = 0 THEN 'endpoint:' || endpoint
+            WHEN grouping(client) = 0 THEN 'client:' || client
+            WHEN grouping(decision_id) = 0 THEN 'decision:' || decision_id
+            ELSE 'all' END,
+        sum(charged_cny)
+    FROM llm_call
     WHERE began_at >= %(since)s AND began_at < %(until)s AND charged_cny > 0
-        AND scope IS NOT NULL AND (outcome IS NOT NULL OR %(under_way)s)
-    GROUP BY process, scope
+        AND (outcome IS NOT NULL OR %(under_way)s)
+    GROUP BY process, GROUPING SETS ((), (alias), (endpoint), (client), (decision_id))
 """
 _CLEAR: Final = """
     DELETE FROM llm_body WHERE (call_id, attempt, began_at) IN (
@@ -225,7 +230,9 @@ class PostgresCallHistory:
         span = {"since": since, "until": since + timedelta(days=1), "under_way": under_way}
         spent: dict[str, dict[str, int]] = {}
         for process, scope, charged in await self._rows(_SPENT, span):
-            spent.setdefault(process, {})[scope] = _units(charged)
+            # What belongs to no decision has no scope of that kind.
+            if scope is not None:
+                spent.setdefault(process, {})[scope] = _units(charged)
         return spent
 
     async def clear_bodies(self, before: datetime, most: int = _MOST) -> int:

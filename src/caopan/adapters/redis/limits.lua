@@ -265,8 +265,8 @@ local function settle(one)
 end
 
 -- {endpoint, claim, lasts ms, rpm, tpm, concurrency, tokens, day, cost, {scope, limit, ...}, client,
---  client's rpm}; a bound of -1 is none. Answers {1, second, used of each scope} or
--- {0, bound, nth scope, used, wait ms}.
+--  client's rpm}; a bound of -1 is none. Answers {1, second, used, used by others, ...} of each scope
+-- or {0, bound, nth scope, used, wait ms, used by others}.
 local function claim(one)
     local rpm, tpm, concurrency, tokens = one[4], one[5], one[6], one[7]
     local day, cost, budgets, client_rpm = one[8], one[9], one[10], one[12]
@@ -281,7 +281,7 @@ local function claim(one)
     for at = 1, #budgets, 2 do
         local used = of_day(day).by_scope[budgets[at]]
         if cost > 0 and used.used + cost > budgets[at + 1] then
-            return {0, BUDGET, (at + 1) / 2, used.used, NEVER}
+            return {0, BUDGET, (at + 1) / 2, used.used, NEVER, used.used - used.own}
         end
         table.insert(found, used)
     end
@@ -314,6 +314,7 @@ local function claim(one)
     for _, used in ipairs(found) do
         change_by(used, cost)
         table.insert(answer, used.used)
+        table.insert(answer, used.used - used.own)
     end
     return answer
 end

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from caopan.adapters.redis import requests
-from caopan.adapters.redis.counters import DAYS_KEPT, Counters, is_rated
+from caopan.adapters.redis.alone import Alone
+from caopan.adapters.redis.counters import Counters
 from caopan.adapters.redis.link import Link
 from caopan.adapters.redis.local_limits import soft_passed
 from caopan.adapters.redis.requests import Caller, Status
 from caopan.application.ports.gateway import Bound, Claim, Granted, Refused
-from caopan.domain.gateway.budget import BudgetClaim, beijing_day
+from caopan.domain.gateway.budget import beijing_day
 from caopan.domain.gateway.endpoint import RateLimit
 from caopan.kernel.errors import CaopanError
 
@@ -38,7 +39,7 @@ _SCRIPT: Final = Path(__file__).with_name("limits.lua")
 _NO_LIMIT: Final = RateLimit()
 _PATIENCE_S: Final = 1.0
 """After which a link that does not answer is taken down; nobody waits for it any more."""
-_HELD_UP_S: Final = 0.01
+_HELD_UP_S: Final = 0.005
 
 SpentOf = Callable[[str, bool], Awaitable[Mapping[str, Mapping[str, int]]]]
 """What the database knows each process charged each scope on a day, with or without what is under
@@ -61,6 +62,8 @@ class SharePolicy:
     """How often a process says that it lives."""
     retry_s: float = 0.25
     """How often a Valkey that is gone is tried."""
+    ask_s: float = 2.0
+    """How often the database is asked meanwhile what others have spent."""
     grace_ms: int = 3_000
     """How long new counters wait for the shares of the other processes that were seen."""
     start_s: float = 2.0
@@ -108,16 +111,10 @@ class RedisLimits:
         self._policy = policy or SharePolicy()
         self._server_now_ms = server_now_ms
         self._counters = Counters()
+        self._alone = Alone(self._counters, self._policy.budget_pct)
         self._mode = _Mode.ALONE
         self._epoch = ""
         self._epochs_made = 0
-        self._processes = 1
-        self._seen: dict[str, dict[str, int]] = {}
-        """Day -> scope -> what all had claimed and spent when Valkey last told."""
-        self._left_with: dict[str, dict[str, int]] = {}
-        """What this process had taken when it was left alone."""
-        self._alone_minutes: dict[str, dict[int, list[int]]] = {}
-        """What it took since: window -> second -> [requests, tokens]."""
         self._asked: list[_Asked] = []
         self._sent: list[_Asked] = []
         self._settlements: list[list[Any]] = []
@@ -125,9 +122,9 @@ class RedisLimits:
         self._beat_due = False
         self._sending = False
         self._hand_in = False
-        self._left = False
-        """Whether it was left alone since it was last shared."""
-        self._joined = asyncio.Event()
+        self._ready = asyncio.Event()
+        """Set once it is shared, or knows that it is alone."""
+        self._ask_next = 0.0
         self._settle_timer: asyncio.TimerHandle | None = None
         self._slow_timer: asyncio.TimerHandle | None = None
 
@@ -137,7 +134,7 @@ class RedisLimits:
         """Take all of it or nothing."""
         day = beijing_day(claim.at or self._now())
         if self._mode is _Mode.ALONE or _is_unbounded(claim):
-            return self._judge_alone(claim, day)
+            return self._alone.judge(claim, day, _monotonic_ms())
         asked = _Asked(claim, day, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
         self._wanted.set()
@@ -175,7 +172,7 @@ class RedisLimits:
                     own = self._counters.money.get(day, {})
                     others = zip(scopes, told[1:], strict=True)
                     return {scope: used + own.get(scope, 0) for scope, used in others}
-        return {scope: self._known(day, scope) for scope in scopes}
+        return {scope: self._alone.known(day, scope) for scope in scopes}
 
     @property
     def is_shared(self) -> bool:
@@ -185,7 +182,7 @@ class RedisLimits:
     @property
     def processes(self) -> int:
         """Return how many gateway processes were last seen, this one among them."""
-        return self._processes
+        return self._alone.processes
 
     async def recount(self) -> None:
         """Count what the database knows of today where the counters know less.
@@ -211,7 +208,7 @@ class RedisLimits:
                 beating = tasks.create_task(self._beat_forever())
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._policy.start_s):
-                        await self._joined.wait()
+                        await self._ready.wait()
                 try:
                     yield
                 except BaseException as error:  # noqa: BLE001 - raised again below, as it came
@@ -256,6 +253,8 @@ class RedisLimits:
             except CaopanError as error:
                 self._be_alone(error.message)
             if self._mode is _Mode.ALONE:
+                await self._ask_database()
+                self._ready.set()
                 await asyncio.sleep(self._policy.retry_s)
 
     async def _exchange(self) -> None:
@@ -287,7 +286,7 @@ class RedisLimits:
             if answers[0] == Status.INCOMPLETE:
                 await self._rebuild(answers[1].decode())
             return
-        self._processes = answers[1] or self._processes
+        self._alone.processes = answers[1] or self._alone.processes
         for one, answer in zip(asked, answers[2:], strict=True):
             self._answer(one, answer)
 
@@ -295,15 +294,14 @@ class RedisLimits:
         if answer[0]:
             taken = self._counters.take(one.claim, one.day, _monotonic_ms())
             taken.shared_second = answer[1]
-            totals = answer[2:]
-            seen = self._seen_of(one.day)
-            for budget, total in zip(one.claim.budgets, totals, strict=True):
-                seen[budget.scope] = total
+            totals, others = answer[2::2], self._alone.others_of(one.day)
+            for budget, used in zip(one.claim.budgets, answer[3::2], strict=True):
+                others[budget.scope] = used
             result = Granted(one.claim, soft_passed(one.claim, totals))
         else:
             result = requests.refused(one.claim, answer)
             if result.bound is Bound.BUDGET:
-                self._seen_of(one.day)[result.scope] = result.used
+                self._alone.others_of(one.day)[result.scope] = answer[5]
         if one.answer.done():
             self._give_back(result)
         else:
@@ -317,11 +315,7 @@ class RedisLimits:
         # What is handed in holds these already.
         self._settlements = []
         now_ms = _monotonic_ms()
-        second = now_ms // 1000
-        minutes = {
-            name: [(second - at, *used) for at, used in buckets.items()]
-            for name, buckets in self._alone_minutes.items()
-        }
+        minutes = self._alone.minutes(now_ms // 1000)
         said = requests.join(self._caller(), day, self._counters, now_ms, minutes)
         self._watch(self._policy.slow_ms)
         try:
@@ -338,14 +332,13 @@ class RedisLimits:
             self._be_alone("its counters are new, and wait for the other processes")
             await asyncio.sleep(told[2] / 1000)
             return
-        self._processes = told[3]
+        self._alone.processes = told[3]
         self._epoch = told[1].decode()
         self._mode = _Mode.SHARED
-        self._left = False
-        self._alone_minutes = {}
-        self._joined.set()
+        self._alone.come_back()
+        self._ready.set()
         self._wanted.set()
-        _LOG.info("limits are shared by %d gateway processes", self._processes)
+        _LOG.info("limits are shared by %d gateway processes", self._alone.processes)
 
     async def _rebuild(self, day: str) -> None:
         """Bring lost counters of a day back from the database; claims wait a moment for it."""
@@ -359,7 +352,7 @@ class RedisLimits:
         sums = await self._spent_of(day, not again)
         self._epochs_made += 1
         epoch = f"{self._process}.{self._epochs_made}"
-        grace_ms = self._policy.grace_ms if self._processes > 1 else 0
+        grace_ms = self._policy.grace_ms if self._alone.processes > 1 else 0
         today = beijing_day(self._now())
         said = requests.load(
             self._caller(), day, today, epoch, sums, grace_ms=grace_ms, again=again
@@ -378,85 +371,47 @@ class RedisLimits:
     def _watch(self, most_ms: int) -> None:
         """Let nobody wait longer than that for what is about to be asked."""
         self._unwatch()
-        loop = asyncio.get_running_loop()
-        due = loop.time() + most_ms / 1000
-        self._slow_timer = loop.call_at(due, self._too_slow, due, most_ms)
+        self._slow_timer = asyncio.get_running_loop().call_later(most_ms / 1000, self._too_slow)
 
     def _unwatch(self) -> None:
         if self._slow_timer is not None:
             self._slow_timer.cancel()
             self._slow_timer = None
 
-    def _too_slow(self, due: float, most_ms: int) -> None:
-        loop = asyncio.get_running_loop()
-        if most_ms and loop.time() - due > _HELD_UP_S:
-            # It was this process that was slow; the answer may lie there unread.
-            self._slow_timer = loop.call_later(_HELD_UP_S, self._too_slow, due, 0)
-            return
-        self._be_alone("Valkey is slow to answer")
+    def _too_slow(self) -> None:
+        # This process may have been held up itself: what has come meanwhile is read first.
+        self._slow_timer = asyncio.get_running_loop().call_later(
+            _HELD_UP_S, self._be_alone, "Valkey is slow to answer"
+        )
 
     def _be_alone(self, why: str) -> None:
         """Judge claims by what this process knows, those that wait with them.
 
         `why` is for the log; empty, the process is leaving.
         """
-        if not self._left:
-            self._left = True
-            self._left_with = {day: dict(money) for day, money in self._counters.money.items()}
-            self._alone_minutes = {}
-            if why:
-                _LOG.warning("limits are not shared, this process counts alone: %s", why)
+        if why and not self._alone.is_left:
+            _LOG.warning("limits are not shared, this process counts alone: %s", why)
+        self._alone.leave()
         self._mode = _Mode.ALONE
         self._settlements = []
         waiting, self._sent, self._asked = [*self._sent, *self._asked], [], []
         for one in waiting:
             if not one.answer.done():
-                one.answer.set_result(self._judge_alone(one.claim, one.day))
+                one.answer.set_result(self._alone.judge(one.claim, one.day, _monotonic_ms()))
 
-    def _judge_alone(self, claim: Claim, day: str) -> Granted | Refused:
-        now_ms = _monotonic_ms()
-        refused = self._counters.refusal(
-            claim, day, now_ms, own_rate=self._own_rate, used=self._room
-        )
-        if refused is not None:
-            return refused
-        self._counters.take(claim, day, now_ms)
-        second = now_ms // 1000
-        if is_rated(claim):
-            self._count_alone(f"e:{claim.endpoint}", second, claim.tokens)
-        if claim.client_rpm is not None:
-            self._count_alone(f"c:{claim.client_rpm[0]}", second, 0)
-        totals = [self._known(day, budget.scope) for budget in claim.budgets]
-        return Granted(claim, soft_passed(claim, totals))
-
-    def _count_alone(self, name: str, second: int, tokens: int) -> None:
-        bucket = self._alone_minutes.setdefault(name, {}).setdefault(second, [0, 0])
-        bucket[0] += 1
-        bucket[1] += tokens
-
-    def _own_rate(self, bound: int) -> int:
-        return min(bound, max(1, bound // self._processes))
-
-    def _room(self, day: str, budget: BudgetClaim) -> tuple[int, int]:
-        """Return what is known to be used of a budget, and up to where this process may go."""
-        seen = self._seen.get(day, {}).get(budget.scope, 0)
-        share = budget.limit * self._policy.budget_pct // 100
-        return self._known(day, budget.scope), min(seen + share, max(seen, budget.limit))
-
-    def _known(self, day: str, scope: str) -> int:
-        """Return what all had used when they were last seen, and this process since."""
-        own = self._counters.money.get(day, {}).get(scope, 0)
-        left_with = self._left_with.get(day, {}).get(scope, 0)
-        return self._seen.get(day, {}).get(scope, 0) + own - left_with
-
-    def _seen_of(self, day: str) -> dict[str, int]:
-        seen = self._seen.get(day)
-        if seen is None:
-            seen = self._seen[day] = {}
-            for old in sorted(self._seen)[:-DAYS_KEPT]:
-                del self._seen[old]
-            return self._seen.setdefault(day, seen)
-        return seen
+    async def _ask_database(self) -> None:
+        """While alone, learn from the database what others have spent; it may be away, too."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._ask_next:
+            return
+        self._ask_next = loop.time() + self._policy.ask_s
+        day = beijing_day(self._now())
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                sums = await self._spent_of(day, True)  # noqa: FBT003 - with what is under way
+        except (CaopanError, TimeoutError):
+            return
+        self._alone.learn(day, self._process, sums)
 
     def _give_back(self, result: Granted | Refused) -> None:
         if isinstance(result, Granted):

@@ -143,7 +143,7 @@ def spent(caller: Caller, day: str, scopes: Sequence[str]) -> bytes:
 
 def refused(claim: Claim, answer: Sequence[int]) -> Refused:
     """Return the refusal that the script answered a claim with."""
-    _, number, nth, used, wait = answer
+    _, number, nth, used, wait, *_ = answer
     bound = _BOUNDS[number]
     wait_ms = wait if wait >= 0 else None
     if bound is Bound.BUDGET:
