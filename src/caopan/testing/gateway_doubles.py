@@ -8,7 +8,7 @@ tests/unit/testing/test_gateway_doubles.py.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,11 +18,10 @@ from uuid import UUID
 
 import orjson
 
+from caopan.adapters.redis.local_limits import LocalLimits
 from caopan.application.ports.gateway import (
     AttemptBegan,
     AttemptEnded,
-    Bound,
-    BudgetClaim,
     Claim,
     Granted,
     Refused,
@@ -30,11 +29,8 @@ from caopan.application.ports.gateway import (
     UpstreamFailed,
     UpstreamRequest,
 )
-from caopan.domain.gateway.budget import beijing_day
 from caopan.domain.gateway.outcome import FailureClass
 from caopan.kernel.errors import Unavailable
-
-MINUTE_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +186,17 @@ class _Answer:
 
 
 class MemoryLimits:
-    """Exact counters of one process. `takes_ms` is how long a claim takes to be answered."""
+    """The exact counting of a process alone, and what was claimed and settled.
+
+    `takes_ms` is how long a claim takes to be answered; who leaves meanwhile has taken nothing.
+    """
 
     is_shared = True
 
     def __init__(self, now: Callable[[], datetime], takes_ms: int = 0) -> None:
         """Count by the clock `now`."""
-        self._now = now
+        self._counted = LocalLimits(now, lambda: now().timestamp() * 1000)
         self._takes_ms = takes_ms
-        self._money: Counter[tuple[str, str]] = Counter()
-        self._requests: dict[str, deque[tuple[int, int]]] = {}
         self.under_way: dict[UUID, Claim] = {}
         self.claims: list[Claim] = []
         """Every claim granted."""
@@ -210,70 +207,21 @@ class MemoryLimits:
         """Take all of it or nothing."""
         if self._takes_ms:
             await asyncio.sleep(self._takes_ms / 1000)
-        at = claim.at or self._now()
-        now, day = int(at.timestamp() * 1000), beijing_day(at)
-        refused = self._over_rate(claim, now) or self._over_budget(claim, day)
-        if refused is not None:
-            return refused
-        for name in (claim.endpoint, *([claim.client_rpm[0]] if claim.client_rpm else ())):
-            self._requests.setdefault(name, deque()).append((now, claim.tokens))
-        for budget in claim.budgets:
-            self._money[budget.scope, day] += claim.cost
-        self.under_way[claim.claim_id] = claim
-        self.claims.append(claim)
-        soft = tuple(b.scope for b in claim.budgets if self._passes_soft(b, day, claim.cost))
-        return Granted(claim, soft)
+        found = await self._counted.claim(claim)
+        if isinstance(found, Granted):
+            self.under_way[claim.claim_id] = claim
+            self.claims.append(claim)
+        return found
 
     def settle(self, granted: Granted, tokens: int, cost: int) -> None:
         """Put what was used in the place of what was claimed; a second time is a fault."""
         claim = self.under_way.pop(granted.claim.claim_id)
-        day = beijing_day(claim.at or self._now())
-        for budget in claim.budgets:
-            self._money[budget.scope, day] += cost - claim.cost
+        self._counted.settle(granted, tokens, cost)
         self.settled.append((claim, tokens, cost))
 
     async def spent(self, scopes: Sequence[str], day: str) -> Mapping[str, int]:
         """Return what each scope has used and claimed of `day`."""
-        return {scope: self._money[scope, day] for scope in scopes}
-
-    def _passes_soft(self, budget: BudgetClaim, day: str, cost: int) -> bool:
-        used = self._money[budget.scope, day]
-        return used - cost <= budget.soft < used
-
-    def _over_budget(self, claim: Claim, day: str) -> Refused | None:
-        for budget in claim.budgets:
-            used = self._money[budget.scope, day]
-            if used + claim.cost > budget.limit:
-                return Refused(Bound.BUDGET, budget.scope, budget.limit, used, None)
-        return None
-
-    def _over_rate(self, claim: Claim, now: int) -> Refused | None:
-        limit, name = claim.limit, claim.endpoint
-        if claim.client_rpm is not None:
-            client, most = claim.client_rpm
-            past = self._last_minute(client, now)
-            if len(past) >= most:
-                return Refused(Bound.CLIENT_RPM, client, most, len(past), _until(past, now))
-        past = self._last_minute(name, now)
-        if limit.rpm is not None and len(past) >= limit.rpm:
-            return Refused(Bound.RPM, name, limit.rpm, len(past), _until(past, now))
-        tokens = sum(count for _, count in past)
-        if limit.tpm is not None and tokens + claim.tokens > limit.tpm:
-            return Refused(Bound.TPM, name, limit.tpm, tokens, _until(past, now))
-        busy = sum(1 for other in self.under_way.values() if other.endpoint == name)
-        if limit.concurrency is not None and busy >= limit.concurrency:
-            return Refused(Bound.CONCURRENCY, name, limit.concurrency, busy, None)
-        return None
-
-    def _last_minute(self, name: str, now: int) -> deque[tuple[int, int]]:
-        past = self._requests.setdefault(name, deque())
-        while past and past[0][0] <= now - MINUTE_MS:
-            past.popleft()
-        return past
-
-
-def _until(past: deque[tuple[int, int]], now: int) -> int:
-    return past[0][0] + MINUTE_MS - now if past else MINUTE_MS
+        return await self._counted.spent(scopes, day)
 
 
 class MemoryCallLog:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from caopan.application.ports.gateway import (
-    Bound,
     BudgetClaim,
     Claim,
     Granted,
@@ -40,50 +38,22 @@ def a_claim(number: int, **fields: object) -> Claim:
     return replace(plain, **fields)
 
 
-async def test_money_is_claimed_whole_or_not_and_settled_once():
-    limits = MemoryLimits(lambda: START)
-    first = await limits.claim(a_claim(1))
-    second = await limits.claim(a_claim(2))
-    assert isinstance(first, Granted)
-    assert isinstance(second, Granted)
-    assert (first.soft_reached, second.soft_reached) == ((), ("all",))
-    refused = await limits.claim(a_claim(3))
-    assert refused == Refused(Bound.BUDGET, "all", 100, 80, None)
-    limits.settle(first, 10, 5)
-    assert await limits.spent(["all", "other"], "2026-11-23") == {"all": 45, "other": 0}
-    assert isinstance(await limits.claim(a_claim(3)), Granted)
-    with pytest.raises(KeyError):
-        limits.settle(first, 10, 5)
-    tomorrow = a_claim(4, at=START + timedelta(hours=15))
-    assert isinstance(await limits.claim(tomorrow), Granted)
+def test_a_claim_settles_once_and_who_leaves_has_taken_nothing():
+    async def program():
+        limits = MemoryLimits(lambda: START, takes_ms=100)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(limits.claim(a_claim(1)), 0.05)
+        assert (limits.claims, limits.under_way) == ([], {})
+        granted = await limits.claim(a_claim(1))
+        assert isinstance(granted, Granted)
+        assert isinstance(await limits.claim(a_claim(2, cost=61)), Refused)
+        limits.settle(granted, 10, 5)
+        assert await limits.spent(["all"], "2026-11-23") == {"all": 5}
+        assert limits.settled == [(granted.claim, 10, 5)]
+        with pytest.raises(KeyError):
+            limits.settle(granted, 10, 5)
 
-
-async def test_each_bound_refuses_by_itself():
-    limit = RateLimit(rpm=2, tpm=25, concurrency=None)
-    limits = MemoryLimits(lambda: START)
-    free = {"budgets": (), "limit": limit}
-    granted = await limits.claim(a_claim(1, **free))
-    assert isinstance(granted, Granted)
-    found = await limits.claim(a_claim(2, tokens=16, **free))
-    assert isinstance(found, Refused)
-    assert (found.bound, found.used) == (Bound.TPM, 10)
-    assert isinstance(await limits.claim(a_claim(2, **free)), Granted)
-    found = await limits.claim(a_claim(3, **free))
-    assert isinstance(found, Refused)
-    assert (found.bound, found.retry_after_ms) == (Bound.RPM, 60_000)
-    later = a_claim(3, at=START + timedelta(minutes=1), **free)
-    assert isinstance(await limits.claim(later), Granted)
-    busy = a_claim(4, budgets=(), limit=RateLimit(concurrency=3))
-    found = await limits.claim(busy)
-    assert isinstance(found, Refused)
-    assert found.bound is Bound.CONCURRENCY
-    limits.settle(granted, 0, 0)
-    assert isinstance(await limits.claim(busy), Granted)
-    mine = {"budgets": (), "endpoint": "b", "client_rpm": ("me", 1)}
-    assert isinstance(await limits.claim(a_claim(5, **mine)), Granted)
-    found = await limits.claim(a_claim(6, **mine))
-    assert isinstance(found, Refused)
-    assert found.bound is Bound.CLIENT_RPM
+    simulate(program())
 
 
 def a_request(**fields: int) -> UpstreamRequest:

@@ -211,7 +211,7 @@ def test_a_keys_own_rate_is_refused_at_once_with_the_time_to_wait():
         assert found == [200, 200, 429]
         got = await made.complete(made.call(client=client))
         assert got.error["code"] == "rate_limit_exceeded"
-        assert got.headers["retry-after"] == "60"
+        assert 60 <= int(got.headers["retry-after"]) <= 61
         assert "x-should-retry" not in got.headers
         assert now() == 0
         assert made.settled_all()
