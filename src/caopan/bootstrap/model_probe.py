@@ -2,7 +2,7 @@
 
 Owns the steps of `caopan models test`. Its calls go the way of every call (limits, budgets, record)
 but for one thing: each goes to the endpoint under test and nowhere else, whatever its breaker says.
-Must never show a key. Tests: tests/integration/gateway/test_model_probe.py.
+Must never show a key. Tests: tests/integration/cli/test_models.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`caopan gateway`: run the model gateway, and keep its callers' keys.
 
 Owns the commands. Must never show a key but the one it has just made, once. Tests:
-tests/integration/cli/test_gateway_keys.py.
+tests/integration/cli/test_models.py.
 """
 
 from __future__ import annotations
