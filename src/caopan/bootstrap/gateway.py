@@ -43,9 +43,10 @@ from caopan.application.gateway.clients import Clients, key_digest
 from caopan.application.gateway.gateway import Gateway
 from caopan.application.gateway.tallies import MeteredLog, Tallies
 from caopan.application.ports.gateway import ClientKey, ClientKeys, Upstream
+from caopan.bootstrap.gateway_presence import home_key
 from caopan.bootstrap.gateway_service import GatewayService
 from caopan.bootstrap.gateway_stores import administration, known_profiles, price_list
-from caopan.bootstrap.models_admin import KeyRequest, MintedKey, ModelsAdmin, mint_key
+from caopan.bootstrap.models_admin import KeyRequest, MintedKey, ModelsAdmin, home_client
 from caopan.bootstrap.models_in_force import ModelsInForce
 from caopan.domain.gateway.breaker import Transition
 from caopan.domain.gateway.endpoint import EndpointKind
@@ -79,7 +80,7 @@ class OpenedGateway:
     service: GatewayService
     parts: GatewayParts
     home: MintedKey
-    """Of this home's own commands; never stored."""
+    """Of this home's own commands and desks."""
     first_key: Secret | None
     """Of the first administrator, made now because there was none; shown once."""
 
@@ -121,7 +122,7 @@ async def open_gateway(
     clock = SystemClock()
     now = clock.now()
     process = f"{now:%Y%m%dT%H%M%S}-{os.getpid()}-{secrets.token_hex(4)}"
-    home_key = mint_key(KeyRequest("this home", admin=True), now)
+    home = MintedKey(home_client(now), home_key(settings.home))
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(administration(servers.database_url, settings))
         await _put_in_force(admin, plan)
@@ -130,7 +131,7 @@ async def open_gateway(
         models = ModelsInForce(admin.judge, tallies, await admin.config.history(_VERSIONS_TRIED))
         rooms = await _opened(stack, servers, settings, process, clock)
         parts = _parts(rooms, models, tallies, process, clock)
-        keys = _KeysOfHome(admin.keys, home_key)
+        keys = _KeysOfHome(admin.keys, home)
         clients = Clients()
         await clients.refresh(keys)
         service = GatewayService(
@@ -151,7 +152,7 @@ async def open_gateway(
             database=admin.config.newest,
             beside=(partial(_keep_up, servers.database_url, rooms.history, models, clock),),
         )
-        yield OpenedGateway(service, parts, home_key, first_key)
+        yield OpenedGateway(service, parts, home, first_key)
 
 
 async def _put_in_force(admin: ModelsAdmin, plan: GatewayPlan) -> None:

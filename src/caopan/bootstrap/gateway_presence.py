@@ -11,9 +11,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -22,6 +23,7 @@ from caopan.adapters.embedded.locks import FileLock, open_private
 from caopan.kernel.errors import Conflict, Unavailable
 from caopan.settings import Secret
 
+_KEY_BYTES: Final = 32
 _LOOKED_AT_S: Final = 1.0
 _ANSWERS_WITHIN_S: Final = 5.0
 _PLAIN: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -37,7 +39,7 @@ class Presence:
     pid: int
     started_at: str
     key: Secret
-    """Of this home's own commands: every alias, and the configuration. Dies with the process."""
+    """Of this home's own commands: every alias, and the configuration."""
 
     @property
     def url(self) -> str:
@@ -86,6 +88,24 @@ def running_gateways(home: Path) -> list[Presence]:
         if one is not None:
             found.append(one)
     return sorted(found, key=lambda one: one.port)
+
+
+def home_key(home: Path) -> Secret:
+    """Return the key of this home's own commands and desks, made at the first start.
+
+    It outlives a gateway, so that a desk goes on with the next one. Readable by its owner only;
+    whoever can read it can read the sealed keys, too.
+    """
+    place = home / "run" / "gateway" / "home.key"
+    if not place.exists():
+        fresh = place.with_suffix(f".{os.getpid()}")
+        with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "w") as file:
+            file.write(f"cpg-{secrets.token_urlsafe(_KEY_BYTES)}")
+        with suppress(FileExistsError):
+            # Of two gateways that start at once the first one's key holds.
+            os.link(fresh, place)
+        fresh.unlink()
+    return Secret(place.read_text(encoding="ascii"))
 
 
 def ask_gateway(found: Presence, path: str) -> dict[str, Any]:

@@ -203,6 +203,21 @@ class ModelsAdmin:
         return replace(named[0], revoked_at=named[0].revoked_at or now)
 
 
+def home_client(now: datetime) -> ClientKey:
+    """Return what this home's own commands and desks may do: everything."""
+    return ClientKey(
+        client_id="home",
+        name="this home",
+        aliases=("*",),
+        admin=True,
+        daily_budget=None,
+        rpm=None,
+        expires_at=None,
+        revoked_at=None,
+        created_at=now,
+    )
+
+
 def mint_key(wanted: KeyRequest, now: datetime) -> MintedKey:
     """Return a new key, stored nowhere. Raises ConfigInvalid KEY_INVALID."""
     if not wanted.name.strip() or not wanted.name.isprintable():

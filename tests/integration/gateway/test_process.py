@@ -93,6 +93,8 @@ def test_it_is_found_while_it_lives_and_makes_one_first_key(start, vendor, tmp_p
         with start(key=one.admin_key) as again:
             assert again.told == [line for line in again.told if "ready" in line]
             assert again.chat("ok")[0] == 200
+            # A desk that began before goes on with the same key.
+            assert again.chat("ok", key=found.key.get_secret_value())[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from caopan.bootstrap.gateway_presence import Presence, present, running_gateways
+from caopan.bootstrap.gateway_presence import Presence, home_key, present, running_gateways
 from caopan.kernel.errors import Conflict
 from caopan.settings import Secret
 
@@ -65,3 +65,12 @@ def test_a_file_that_is_none_of_ours_is_left_out(tmp_path):
         (file,) = (tmp_path / "run" / "gateway").glob("*.json")
         file.write_text("{}")
         assert running_gateways(tmp_path) == []
+
+
+def test_the_homes_key_is_made_once_and_is_its_owners_alone(tmp_path):
+    first = home_key(tmp_path)
+    assert first.get_secret_value().startswith("cpg-")
+    assert home_key(tmp_path) == first
+    (file,) = (tmp_path / "run" / "gateway").iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert home_key(tmp_path / "other") != first
