@@ -18,6 +18,7 @@ from caopan.application.contracts.decision import parse_reply
 from caopan.application.file_fields import Node
 from caopan.application.gate_account import GateAccount, read_account
 from caopan.application.intents import Gatehouse, Surroundings, ask_gate, proposed_of
+from caopan.application.targeting import plan_json, planned
 from caopan.domain.accounting.fees import FeeTable
 from caopan.domain.decision.shapes import Action, ActionType, ActionVerdict, Decision, Reason
 from caopan.domain.market.calendar import TradingCalendar
@@ -25,6 +26,8 @@ from caopan.domain.market.phases import Phase
 from caopan.domain.market.reference import Reference, TradingStatus
 from caopan.domain.market.rules import MarketRules
 from caopan.domain.market.symbols import Listing, parse_symbol
+from caopan.domain.orders.order import Side
+from caopan.domain.planning.targets import NO_PRICE, Position, Unplanned
 from caopan.domain.risk.correction import suggest
 from caopan.domain.risk.gate import Asked, judge_in_turn
 from caopan.domain.risk.kill_switch import Posture
@@ -36,7 +39,6 @@ from caopan.kernel.errors import CaopanError, ConfigInvalid, Denied
 
 VALID_FOR = timedelta(minutes=10)
 NIL = UUID(int=0)
-UNSUPPORTED = "CHECKER_SCHEMA_FAIL"
 NOT_TOLD = "DATA_MISSING_RISK_FLAGS"
 """Forbids trading at a broker; a sandbox goes without."""
 
@@ -63,6 +65,8 @@ class GateFiles:
 def check_files(files: GateFiles, rules: GateRules, at: datetime | None = None) -> dict[str, Any]:
     """Return the RiskResult (contracts.md) of the files, judged at `at` or at the observation.
 
+    Targets are planned first, as a desk does; `planned` then says what each of them leads to.
+
     Raises:
         ConfigInvalid: GATE_FILE_INVALID, POLICY_INVALID or MODEL_PARSE_FAIL naming file, field,
             value and remedy.
@@ -82,6 +86,14 @@ def check_files(files: GateFiles, rules: GateRules, at: datetime | None = None) 
     decision, posture, most_cash = _decision(files.decision, made)
     if most_cash is not None:
         account.standing.cash_free = min(account.standing.cash_free, most_cash)
+    decision, plan = planned(
+        decision,
+        standing=account.standing,
+        positions=_positions(account),
+        references=references,
+        prices=prices,
+        fees=account.fees,
+    )
     house = Gatehouse(
         rules.calendar, rules.market.phases, account.fees, policy, account.venue_types
     )
@@ -92,8 +104,11 @@ def check_files(files: GateFiles, rules: GateRules, at: datetime | None = None) 
     ]
     if at is None:
         _same_phase(files.observation, house, made)
+    if plan is not None:
+        asked += [_left(one, account, references) for one in plan.left]
     verdicts = judge_in_turn(asked, all_or_none=policy.all_or_none, suggest=suggest)
-    return risk_result(verdicts, policy.version, rules.market.citation, now)
+    result = risk_result(verdicts, policy.version, rules.market.citation, now)
+    return result if plan is None else {**result, "planned": plan_json(plan)}
 
 
 def risk_result(
@@ -137,9 +152,6 @@ def _asked(
         target=account.resting.get(action.target_order_id or ""),
         depends_on=action.depends_on,
     )
-    if action.type is ActionType.SET_TARGET:
-        detail = "set_target becomes orders only when it is planned; check those"
-        return replace(one, fault=Reason(UNSUPPORTED, action.index, detail))
     if action.type in (ActionType.NO_OP, ActionType.CANCEL_ORDER):
         return one
     if action.type is ActionType.MODIFY_ORDER:
@@ -169,6 +181,34 @@ def _asked(
     except Denied as error:
         return replace(one, fault=Reason(error.code, action.index, error.message))
     return replace(one, question=question)
+
+
+def _left(target: Unplanned, account: GateAccount, references: Mapping[str, Reference]) -> Asked:
+    """Return a target that leads to no order: nothing to judge, but where nobody knows enough."""
+    fault = None
+    if target.why == NO_PRICE:
+        what, code = "price", "RISK_STALE_PRICE"
+        if target.symbol not in references:
+            what, code = "rules", "RISK_RULES_UNKNOWN"
+        fault = Reason(code, target.index, f"no {what} of {target.symbol}")
+    return Asked(target.index, ActionType.NO_OP, account.account_id, fault=fault)
+
+
+def _positions(account: GateAccount) -> dict[str, Position]:
+    """Return what the account holds and has on order, by symbol."""
+    found = {
+        symbol: Position(held=qty, sellable=account.standing.sellable.get(symbol, 0))
+        for symbol, qty in account.standing.held.items()
+    }
+    for order in account.resting.values():
+        one = found.get(order.symbol, Position())
+        is_buy = order.side is Side.BUY
+        found[order.symbol] = replace(
+            one,
+            buying=one.buying + order.open_qty * is_buy,
+            selling=one.selling + order.open_qty * (not is_buy),
+        )
+    return found
 
 
 def _decision(root: Node, made: datetime) -> tuple[Decision, Posture, int | None]:

@@ -47,7 +47,7 @@ from caopan.application.judging import (
 from caopan.application.observing import observe, phase_end
 from caopan.application.ports.store import ModelCall, NavPoint, Reconciliation, UnitOfWork
 from caopan.application.seat import Seat
-from caopan.application.targeting import with_orders
+from caopan.application.targeting import in_sending_order, with_orders
 from caopan.domain.accounting.bookings import deposit
 from caopan.domain.decision.cycle import Cycle, advanced, closed
 from caopan.domain.decision.shapes import (
@@ -346,7 +346,7 @@ class Pipeline:
             async with self.seat.begin() as uow:
                 work.passed = await records.read_passed(uow, work.cycle)
         own = {order.action_index: order for order in work.orders}
-        for action in decision.actions:
+        for action in in_sending_order(decision.actions, work.orders):
             if action.index not in work.passed:
                 continue
             if action.type is ActionType.CANCEL_ORDER:

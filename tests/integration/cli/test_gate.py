@@ -181,6 +181,61 @@ def test_what_is_wrong_is_refused_with_its_code(check, changes, expected):
     assert all("detail" in reason for reason in told["verdicts"][0]["reasons"])
 
 
+def target(weight, **changes):
+    plan = {"exit_plan": {"stop_price": "9.50"}}
+    return {"type": "set_target", "symbol": SYMBOL, "target_weight": weight, **plan, **changes}
+
+
+@pytest.mark.parametrize(
+    ("weight", "order"),
+    [
+        # 6,000 shares at 10.00 are held, six percent of the account; 5,000 may be sold today.
+        ("0.08", {"side": "buy", "qty": 2_000, "price": "10.05"}),
+        ("0", {"side": "sell", "qty": 5_000, "price": "9.95"}),
+    ],
+)
+def test_a_target_is_judged_by_the_orders_it_leads_to(check, weight, order):
+    code, told = check({"decision/actions": [target(weight)]})
+    assert (code, codes(told)) == (0, [set()])
+    assert told["planned"] == {
+        "left": [],
+        "orders": [{"action_index": 0, "symbol": SYMBOL, **order}],
+    }
+
+
+def test_what_rests_counts_for_a_target_as_if_it_had_traded(check):
+    _, told = check({"decision/actions": [target("0.08")], "account/open_orders": [OPEN]})
+    assert [order["qty"] for order in told["planned"]["orders"]] == [1_000]
+    _, told = check(
+        {"decision/actions": [target("0")], "account/open_orders": [{**OPEN, "side": "sell"}]}
+    )
+    assert [order["qty"] for order in told["planned"]["orders"]] == [5_000]
+
+
+@pytest.mark.parametrize(
+    ("action", "why", "expected"),
+    [
+        (target("0.06"), "at_target", set()),
+        (target("0.0605"), "below_one_lot", set()),
+        (target("0.05", symbol="600001.SH"), "no_price", {"RISK_RULES_UNKNOWN"}),
+    ],
+)
+def test_a_target_without_an_order_says_why(check, action, why, expected):
+    code, told = check({"decision/actions": [action]})
+    assert (code, codes(told)) == (4 if expected else 0, [expected])
+    assert [one["why"] for one in told["planned"]["left"]] == [why]
+
+
+def test_a_target_beyond_a_cap_is_refused_as_an_order_would_be(check):
+    code, told = check({"decision/actions": [target("0.5")]})
+    assert code == 4
+    assert "RISK_POSITION_CAP" in codes(told)[0]
+
+
+def test_nothing_is_planned_without_a_target(check):
+    assert "planned" not in check()[1]
+
+
 def test_another_time_may_be_judged(check):
     code, told = check({}, "--at", "2026-11-20T12:00:00+08:00")
     assert code == 4

@@ -17,6 +17,7 @@ from caopan.domain.orders.order import Side
 
 CHASE_BPS = 50
 """How far from the market an order is priced where the target does not say: enough to meet it."""
+NO_PRICE = "no_price"
 _BPS = 10_000
 
 
@@ -103,7 +104,7 @@ def plan(
     for target in targets:
         reference, price = references.get(target.symbol), prices.get(target.symbol)
         if reference is None or price is None or price <= 0:
-            left.append(Unplanned(target.index, target.symbol, "no_price"))
+            left.append(Unplanned(target.index, target.symbol, NO_PRICE))
             continue
         position = positions.get(target.symbol, Position())
         goal = int(nav * target.weight / price)
@@ -173,7 +174,7 @@ def _buy(
     if reference.limit_up is not None:
         limit = min(limit, reference.limit_up)
     if limit <= 0:
-        return Unplanned(target.index, target.symbol, "no_price")
+        return Unplanned(target.index, target.symbol, NO_PRICE)
     most = min(missing, reference.max_limit_qty)
     low, high = 0, (most - least) // step + 1
     # Costs grow with the quantity: the largest number of steps that cash pays for, by halving.
