@@ -48,6 +48,7 @@ def observe(
         ),
         policy=desk.policy,
         fees=desk.fees,
+        rules=desk.rules,
     )
 
 

@@ -18,8 +18,10 @@ from uuid import UUID
 from caopan.application.ports.market_data import MarketData
 from caopan.domain.accounting.fees import FeeKind, FeeSchedule, upper_bound
 from caopan.domain.accounting.journal import Book, Lot
-from caopan.domain.market.phases import PhaseWindow
+from caopan.domain.market.phases import Phase, PhaseWindow
+from caopan.domain.market.price_cage import CAGE_PHASES, BookTop, base_price, cage_bound
 from caopan.domain.market.reference import Exchange, Reference, TradingStatus
+from caopan.domain.market.rules import MarketRules
 from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import Order
 from caopan.domain.risk.policy import RiskPolicy
@@ -68,8 +70,9 @@ def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
     account: AccountState,
     policy: RiskPolicy,
     fees: FeeSchedule,
+    rules: MarketRules | None = None,
 ) -> Observation:
-    """Return the observation of `now`."""
+    """Return the observation of `now`; without the dated `rules` it has no price cages."""
     references = market.references(trading_day, now)
     features = market.features(trading_day, now)
     prices = {symbol: reference.pre_close for symbol, reference in references.items()}
@@ -104,7 +107,10 @@ def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
         "universe": universe,
         "features": {symbol: features.get(symbol, {}) for symbol in universe},
         "market_rules": {
-            symbol: _rules(references[symbol], account, trading_day, policy, fees)
+            symbol: {
+                **_rules(references[symbol], account, trading_day, policy, fees),
+                **_cage(references[symbol], window.phase, rules),
+            }
             for symbol in universe
             if symbol in references
         },
@@ -258,6 +264,26 @@ def _rules(
         "max_buy_qty": max_buy,
         "max_sell_qty": max_sell,
     }
+
+
+def _cage(reference: Reference, phase: Phase, rules: MarketRules | None) -> dict[str, str]:
+    """Return how far a limit order may be priced now; empty where no cage applies or is known."""
+    if rules is None or phase not in CAGE_PHASES or reference.pre_close <= 0:
+        return {}
+    try:
+        row = rules.cages.row(Exchange(reference.symbol[-2:]), reference.board, reference.day)
+    except Denied:
+        return {}
+    if row.share is None:
+        return {}
+    tick = reference.tick_size
+    # The price of the features, which is what the gate has to go by as well.
+    top = BookTop(None, None, None, reference.pre_close)
+    up, down = (
+        cage_bound(row, base_price(top, buying=buying), tick, buying=buying)
+        for buying in (True, False)
+    )
+    return {"cage_up": yuan(up), "cage_down": yuan(down)}
 
 
 def _affordable(reference: Reference, cash: int, policy: RiskPolicy, fees: FeeSchedule) -> int:
