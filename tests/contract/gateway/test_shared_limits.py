@@ -14,13 +14,15 @@ from uuid import UUID
 
 import pytest
 
-from caopan.adapters.redis.limits import RedisLimits
+from caopan.adapters.redis.limits import RedisLimits, SharePolicy
 from caopan.adapters.redis.local_limits import LocalLimits
 from caopan.application.ports.gateway import Bound, Claim, Granted, Refused, SharedLimits
 from caopan.domain.gateway.endpoint import RateLimit
 from caopan.testing.gateway_samples import AT, DAY, sample_claim
 
 START_MS = 1_795_000_000_250
+PATIENT = SharePolicy(slow_ms=30_000, rebuild_ms=30_000, start_s=30)
+"""A busy machine is not taken for a Valkey that is gone."""
 
 
 class Clock:
@@ -39,7 +41,9 @@ async def nothing_spent(_day: str, _under_way: bool) -> dict[str, dict[str, int]
 
 @asynccontextmanager
 async def over_valkey(url: str, clock: Clock, process: str = "gw-1") -> AsyncGenerator[RedisLimits]:
-    limits = RedisLimits(url, process, nothing_spent, now=lambda: AT, server_now_ms=clock)
+    limits = RedisLimits(
+        url, process, nothing_spent, now=lambda: AT, policy=PATIENT, server_now_ms=clock
+    )
     async with limits.running():
         assert limits.is_shared
         yield limits

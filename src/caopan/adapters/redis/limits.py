@@ -118,6 +118,9 @@ class RedisLimits:
         self._asked: list[_Asked] = []
         self._sent: list[_Asked] = []
         self._settlements: list[list[Any]] = []
+        self._scopes: set[str] = set()
+        """Budgets met so far, those of decisions left out."""
+        self._new_scope = asyncio.Event()
         self._wanted = asyncio.Event()
         self._beat_due = False
         self._sending = False
@@ -133,6 +136,7 @@ class RedisLimits:
     async def claim(self, claim: Claim) -> Granted | Refused:
         """Take all of it or nothing."""
         day = beijing_day(claim.at or self._now())
+        self._look_out_for_new(claim)
         if self._mode is _Mode.ALONE or _is_unbounded(claim):
             return self._alone.judge(claim, day, _monotonic_ms())
         asked = _Asked(claim, day, asyncio.get_running_loop().create_future())
@@ -187,8 +191,8 @@ class RedisLimits:
     async def recount(self) -> None:
         """Count what the database knows of today where the counters know less.
 
-        To be called when budgets were added or the process began: what was spent before a scope
-        had a budget was not counted. Raises Unavailable; then nothing has changed.
+        Done by itself when a budget is met for the first time: what was spent before a scope had
+        one was not counted. Raises Unavailable; then nothing has changed.
         """
         day = beijing_day(self._now())
         sums = await self._load(day, again=True)
@@ -206,6 +210,7 @@ class RedisLimits:
             async with asyncio.TaskGroup() as tasks:
                 serving = tasks.create_task(self._serve())
                 beating = tasks.create_task(self._beat_forever())
+                recounting = tasks.create_task(self._recount_forever())
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._policy.start_s):
                         await self._ready.wait()
@@ -216,6 +221,7 @@ class RedisLimits:
                 await self._say_the_rest()
                 serving.cancel()
                 beating.cancel()
+                recounting.cancel()
         finally:
             self._be_alone("")
             await self._link.disconnect()
@@ -234,6 +240,23 @@ class RedisLimits:
             await asyncio.sleep(self._policy.beat_s)
             self._beat_due = True
             self._wanted.set()
+
+    async def _recount_forever(self) -> None:
+        while True:
+            await self._new_scope.wait()
+            self._new_scope.clear()
+            try:
+                await self.recount()
+            except CaopanError:
+                await asyncio.sleep(self._policy.ask_s)
+                self._new_scope.set()
+
+    def _look_out_for_new(self, claim: Claim) -> None:
+        for budget in claim.budgets:
+            # A decision is new when it is met: nothing was spent on it before.
+            if budget.scope not in self._scopes and not budget.scope.startswith("decision:"):
+                self._scopes.add(budget.scope)
+                self._new_scope.set()
 
     async def _serve(self) -> None:
         while True:
