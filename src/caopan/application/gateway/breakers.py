@@ -1,8 +1,10 @@
 """The breakers of all endpoints, as this process sees them, in step with the other processes.
 
 Owns BreakerBoard: the state, rate-limit gate, recent moves and pace of each endpoint, by its name,
-so that a new configuration keeps them. Must never decide what opens or closes a breaker: that is
-caopan.domain.gateway.breaker. Tests: tests/unit/application/gateway/test_breakers.py.
+so that a new configuration keeps them, unless it gives the name to another server, model or key: a
+refused key that was replaced is no reason to wait. Must never decide what opens or closes a
+breaker: that is caopan.domain.gateway.breaker. Tests:
+tests/unit/application/gateway/test_breakers.py.
 
 A move is told at once, counts every TELL_EVERY_MS, and what is open again every REPEAT_EVERY: news
 may be lost, and a process that has just started has heard none.
@@ -15,6 +17,7 @@ import statistics
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from caopan.application.gateway.reading import Failure
@@ -46,6 +49,7 @@ from caopan.domain.gateway.breaker_news import (
 from caopan.domain.gateway.endpoint import Endpoint, Snapshot
 from caopan.domain.gateway.outcome import FailureClass
 from caopan.domain.gateway.routing import WELL, Health, PassedOver, health_of
+from caopan.kernel.canonical import sha256_hex
 
 TELL_EVERY_MS = 200
 REPEAT_EVERY = 25
@@ -55,12 +59,17 @@ _PACES_KEPT = 63
 
 MOVED, COUNTED, LIMITED = "breaker", "counts", "gate"
 """Kinds of news."""
+ACCESS = "access"
+"""Field of all news: which server, model and key of the endpoint it is about."""
+_ACCESS_DIGITS = 12
 
 
 @dataclass(slots=True)
 class _Post:
     """What this process knows of one endpoint."""
 
+    access: str
+    """Which server, model and key it is about: of another nothing is known yet."""
     state: BreakerState
     gate: Gate = field(default_factory=Gate)
     moves: deque[Transition] = field(default_factory=lambda: deque(maxlen=_MOVES_KEPT))
@@ -121,13 +130,13 @@ class BreakerBoard:
     def health(self, endpoint: Endpoint) -> Health:
         """Return whether an endpoint can be asked now. Nothing is taken."""
         post = self._posts.get(endpoint.name)
-        if post is None:
+        if post is None or post.access != access_of(endpoint):
             return WELL if endpoint.enabled else Health(PassedOver.DISABLED)
         return health_of(endpoint, post.state, post.gate, self._now_ms())
 
     async def admit(self, endpoint: Endpoint) -> Admission:
         """Let a call leave or not. PROBE: `report` or `release` must follow."""
-        post = self._post(endpoint.name)
+        post = self._post(endpoint)
         post.state, admission, moved = admit(post.state, endpoint.breaker, self._now_ms())
         self._moved(post, moved)
         if admission is not Admission.PROBE:
@@ -149,7 +158,7 @@ class BreakerBoard:
 
     def release(self, endpoint: Endpoint) -> None:
         """Give back a probe that told nothing."""
-        post = self._post(endpoint.name)
+        post = self._post(endpoint)
         post.state = release(post.state)
 
     def report(
@@ -166,7 +175,7 @@ class BreakerBoard:
         `waited_ms` is what makes a call slow: until the first token of a stream, until the end of
         a whole answer. `total_ms` is until the end.
         """
-        post = self._post(endpoint.name)
+        post = self._post(endpoint)
         now, kind = self._now_ms(), None if failure is None else failure.failure
         post.state, moved = report(
             post.state,
@@ -185,22 +194,23 @@ class BreakerBoard:
             post.last_failure = f"{failure.code}: {failure.message}"
             if kind is FailureClass.RATE_LIMIT:
                 post.gate = limited(post.gate, failure.retry_after_ms, now, self._draw())
-                self._bus.publish(LIMITED, {"endpoint": endpoint.name, "until": post.gate.until})
+                told = {"endpoint": endpoint.name, "until": post.gate.until}
+                self._bus.publish(LIMITED, {**told, ACCESS: post.access})
         self._moved(post, moved)
 
     def phase(self, name: str) -> Phase:
         """Return the state of an endpoint's breaker."""
-        post = self._posts.get(name)
+        post = self._present(name)
         return Phase.CLOSED if post is None else post.state.phase
 
     def typical_ms(self, name: str) -> int | None:
         """Return the median time of an endpoint's last good answers; None before the first."""
-        post = self._posts.get(name)
+        post = self._present(name)
         return None if post is None or not post.paces else int(statistics.median(post.paces))
 
     def standing(self, name: str) -> Standing:
         """Return what is shown of an endpoint."""
-        post = self._posts.get(name) or _Post(new_breaker(name))
+        post = self._present(name) or _Post("", new_breaker(name))
         last = post.state.last
         return Standing(
             phase=last.after,
@@ -231,31 +241,36 @@ class BreakerBoard:
 
     def tell(self, *, again: bool) -> None:
         """Publish what was counted since the last telling, and what is not closed if `again`."""
-        known = self._snapshot().endpoints
-        for name in [name for name in self._posts if name not in known]:
+        for name in [name for name in self._posts if self._present(name) is None]:
             # Removed from the configuration: what is kept must not grow with its history.
             del self._posts[name]
         for name, post in self._posts.items():
             if post.has_news:
                 post.has_news = False
                 body = tallies_body(name, self._process, own_slices(post.state))
-                self._bus.publish(COUNTED, body)
+                self._bus.publish(COUNTED, {**body, ACCESS: post.access})
             if again and post.state.phase is not Phase.CLOSED:
-                self._bus.publish(MOVED, transition_body(post.state.last))
+                self._publish_move(post, post.state.last)
 
     async def _listen(self) -> None:
         async for kind, body in self._bus.news():
             self.hear(kind, body)
 
     def hear(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Take over what another process told; what makes no sense is no news."""
+        """Take over what another process told; what makes no sense is no news.
+
+        What is of another server, model or key is no news either: that process has yet to hear of
+        the configuration that we have, or we of its.
+        """
+        endpoint = self._known(body.get("endpoint"))
+        if endpoint is None or body.get(ACCESS) != access_of(endpoint):
+            return
+        post = self._post(endpoint)
         if kind == MOVED:
-            self._hear_move(transition_of(body))
+            self._hear_move(post, transition_of(body))
         elif kind == COUNTED:
             counted = tallies_of(body)
-            endpoint = None if counted is None else self._known(counted[0])
-            if counted is not None and endpoint is not None:
-                post = self._post(endpoint.name)
+            if counted is not None:
                 post.state, moved = merge(
                     post.state,
                     endpoint.breaker,
@@ -265,15 +280,13 @@ class BreakerBoard:
                 )
                 self._moved(post, moved)
         elif kind == LIMITED:
-            endpoint, until = self._known(body.get("endpoint")), body.get("until")
-            if endpoint is not None and isinstance(until, int):
-                post = self._post(endpoint.name)
+            until = body.get("until")
+            if isinstance(until, int):
                 post.gate = adopt_gate(post.gate, until, self._now_ms())
 
-    def _hear_move(self, told: Transition | None) -> None:
-        if told is None or self._known(told.endpoint) is None:
+    def _hear_move(self, post: _Post, told: Transition | None) -> None:
+        if told is None:
             return
-        post = self._post(told.endpoint)
         before = post.state.last
         post.state = adopt(post.state, told)
         if post.state.last != before:
@@ -283,7 +296,10 @@ class BreakerBoard:
         """Keep a move of our own, and tell it."""
         if moved is not None:
             self._noted(post, moved)
-            self._bus.publish(MOVED, transition_body(moved))
+            self._publish_move(post, moved)
+
+    def _publish_move(self, post: _Post, moved: Transition) -> None:
+        self._bus.publish(MOVED, {**transition_body(moved), ACCESS: post.access})
 
     def _noted(self, post: _Post, moved: Transition) -> None:
         post.moves.append(moved)
@@ -293,8 +309,34 @@ class BreakerBoard:
     def _known(self, name: object) -> Endpoint | None:
         return self._snapshot().endpoints.get(name) if isinstance(name, str) else None
 
-    def _post(self, name: str) -> _Post:
-        post = self._posts.get(name)
-        if post is None:
-            post = self._posts[name] = _Post(new_breaker(name))
+    def _present(self, name: str) -> _Post | None:
+        """Return what is known of the endpoint of that name as it is configured now."""
+        post, endpoint = self._posts.get(name), self._known(name)
+        if post is None or endpoint is None or post.access != access_of(endpoint):
+            return None
         return post
+
+    def _post(self, endpoint: Endpoint) -> _Post:
+        """Return what is known of an endpoint.
+
+        A call that began under another server, model or key tells nothing of the present one: its
+        report goes to a post that nobody keeps.
+        """
+        access, present = access_of(endpoint), self._known(endpoint.name)
+        post = self._posts.get(endpoint.name)
+        if post is not None and post.access == access:
+            return post
+        post = _Post(access, new_breaker(endpoint.name))
+        if present is not None and access_of(present) == access:
+            self._posts[endpoint.name] = post
+        return post
+
+
+def access_of(endpoint: Endpoint) -> str:
+    """Return a short digest of which server, model and key an endpoint is."""
+    return _access(endpoint.url, endpoint.model, endpoint.auth, endpoint.secret_ref or "")
+
+
+@lru_cache(maxsize=1024)
+def _access(*parts: str) -> str:
+    return sha256_hex(chr(0).join(parts).encode())[:_ACCESS_DIGITS]

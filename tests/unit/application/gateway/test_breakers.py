@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
-from caopan.application.gateway.breakers import MOVED, BreakerBoard
+from caopan.application.gateway.breakers import ACCESS, MOVED, BreakerBoard, access_of
 from caopan.application.gateway.reading import Failure
 from caopan.domain.gateway.breaker import Admission, Phase
 from caopan.domain.gateway.breaker_news import transition_body
-from caopan.domain.gateway.endpoint import BreakerSettings
+from caopan.domain.gateway.endpoint import BreakerSettings, Timeouts
 from caopan.domain.gateway.outcome import FailureClass
 from caopan.domain.gateway.routing import PassedOver
 from caopan.testing.gateway_doubles import MemoryBus
@@ -141,15 +142,18 @@ def test_news_that_make_no_sense_are_no_news():
     async def program():
         boards = Boards()
         report(boards.one, Failure(FailureClass.AUTH, "key"))
-        told = transition_body(boards.one.standing("a").moves[-1])
+        move = transition_body(boards.one.standing("a").moves[-1])
+        told = {**move, ACCESS: access_of(ENDPOINT)}
         for kind, body in (
             ("odd", told),
             (MOVED, {}),
             (MOVED, {**told, "endpoint": "unknown"}),
             (MOVED, {**told, "to": "ajar"}),
-            ("counts", {"endpoint": "a", "process": 3, "slices": []}),
+            (MOVED, move),
+            (MOVED, {**move, ACCESS: "another"}),
+            ("counts", {**told, "process": 3, "slices": []}),
             ("counts", {"endpoint": "unknown", "process": "x", "slices": []}),
-            ("gate", {"endpoint": "a", "until": "later"}),
+            ("gate", {**told, "until": "later"}),
             ("gate", {"endpoint": ["a"], "until": 10**15}),
         ):
             boards.other.hear(kind, body)
@@ -159,6 +163,30 @@ def test_news_that_make_no_sense_are_no_news():
             boards.other.hear(MOVED, told)
         assert boards.other.phase("a") is Phase.OPEN
         assert boards.heard == ["one:open", "other:open"]
+
+    simulate(program())
+
+
+def test_another_key_server_or_model_begins_anew_and_what_was_told_of_the_old_is_no_news():
+    async def program():
+        boards = Boards()
+        report(boards.one, Failure(FailureClass.AUTH, "key"))
+        assert boards.one.phase("a") is Phase.OPEN
+        old = transition_body(boards.one.standing("a").moves[-1])
+        mended = replace(ENDPOINT, secret_ref="env:MENDED")
+        boards.snapshot = a_snapshot(mended)
+        assert boards.one.phase("a") is Phase.CLOSED
+        assert boards.one.health(mended).reason is None
+        # A call that began with the old key ends now; another process still tells of it.
+        report(boards.one, Failure(FailureClass.AUTH, "key"))
+        boards.one.hear(MOVED, {**old, ACCESS: access_of(ENDPOINT)})
+        assert boards.one.phase("a") is Phase.CLOSED
+        # Weights, limits and timeouts may change without that.
+        boards.one.report(
+            mended, Failure(FailureClass.AUTH, "key"), waited_ms=1, total_ms=1, probe=False
+        )
+        boards.snapshot = a_snapshot(replace(mended, timeouts=Timeouts(total_ms=9_000)))
+        assert boards.one.phase("a") is Phase.OPEN
 
     simulate(program())
 
