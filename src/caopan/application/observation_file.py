@@ -1,12 +1,14 @@
 """An observation out of a file, for whatever judges or shows one without a database.
 
 Owns `read_observation`: the values in the form the chain builds them, parts that are not in the
-file empty, and the hash they are named by. Must never fill in a figure. Tests:
-tests/integration/cli/test_actor_parse.py.
+file empty, and the hash they are named by; and `read_shown`, the same fit to be shown to a model.
+Must never fill in a figure. Tests: tests/integration/cli/test_actor_parse.py,
+tests/integration/cli/test_prompt.py.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -58,6 +60,39 @@ def read_observation(root: Node) -> tuple[Observation, datetime]:
     if root.has("valid_ttl_ms"):
         root.at("valid_ttl_ms").whole()
     return Observation(_id(root, made), values, body, named), made
+
+
+def read_shown(root: Node) -> tuple[Observation, datetime]:
+    """Return what `read_observation` does, with every part that a prompt is rendered from.
+
+    Raises:
+        ConfigInvalid: GATE_FILE_INVALID as there, and for parts that only a prompt needs.
+    """
+    observation, made = read_observation(root)
+    values = dict(observation.values)
+    clock = root.at("clock")
+    for name in ("trading_day", "phase"):
+        clock.at(name).text()
+    clock.at("seconds_to_phase_end").whole()
+    # Whoever names no universe means what it gives rules of.
+    values["universe"] = sorted(values["market_rules"])
+    if root.has("universe"):
+        values["universe"] = [one.text() for one in root.at("universe").items()]
+    for name in ("market", "costs", "data_quality"):
+        values[name] = _plain(root.at(name).members()) if root.has(name) else {}
+    for source in values["data_quality"]:
+        root.at("data_quality").at(source).members()
+    for entry in _list(root, "own_record"):
+        _past(entry)
+    return replace(observation, values=values), made
+
+
+def _past(entry: Node) -> None:
+    """Refuse a decision of the past that could not be told of."""
+    for refusal in entry.at("refusals").items():
+        refusal.text()
+    for order in entry.at("orders").items():
+        order.members()
 
 
 def _sections(root: Node, name: str) -> dict[str, Any]:

@@ -70,10 +70,10 @@ def choose_deciders(name: str | None, settings: Settings, policy_version: str) -
         return Deciders(BUILTIN[asked]())
     said = read_actor_file(settings.home / FILE)
     prompts = PromptLibrary(settings.home / "prompts")
-    template = prompts.find(said.prompt, settings.lang)
+    template = _template(prompts, said.prompt, "actor", settings)
     checker = None
     if said.checker is not None:
-        judged_by = prompts.find(said.checker_prompt, settings.lang)
+        judged_by = _template(prompts, said.checker_prompt, "checker", settings)
         checker = ModelChecker(
             model=_model(said.checker, settings, judged_by),
             prompting=Prompting(prompts, judged_by, said.budget_tokens),
@@ -117,6 +117,15 @@ def read_actor_file(path: Path) -> ActorFile:
         elif not isinstance(found, str) and not (field == "checker" and found is None):
             raise _invalid(path, f"{field} is {found!r}, not a text")
     return ActorFile(**told)
+
+
+def _template(prompts: PromptLibrary, name: str, role: str, settings: Settings) -> Template:
+    """Return the template called `name`. One written for another role answers another question."""
+    found = prompts.find(name, settings.lang)
+    if found.role != role:
+        what = f"template {found.name} is for the {found.role}, and the {role} is to be shown it"
+        raise _invalid(settings.home / FILE, what)
+    return found
 
 
 def _model(asked: str, settings: Settings, template: Template) -> Model:

@@ -18,14 +18,19 @@ Script = Callable[[ModelRequest], str | CaopanError]
 class ScriptedModel:
     """A Model whose answer is computed by the test from the request."""
 
-    alias = "scripted"
     is_language_model = False
     prompt_version = "scripted"
     prompt_hash = "0" * 64
 
-    def __init__(self, script: Script) -> None:
-        """Answer with what `script` returns, or raise it if it is an error."""
+    def __init__(self, script: Script, *, language: bool = False, alias: str = "scripted") -> None:
+        """Answer with what `script` returns, or raise it if it is an error.
+
+        A `language` model is shown a rendered prompt, wherever there is one to render.
+        """
         self._script = script
+        self.alias = alias
+        if language:
+            self.is_language_model = True
         self.requests: list[ModelRequest] = []
 
     async def complete(self, request: ModelRequest) -> ModelReply:

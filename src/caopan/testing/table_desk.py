@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from caopan.adapters.rules.book import load_rules
+from caopan.application.decision_cycle.briefing import Prompting
+from caopan.application.decision_cycle.model_checker import ModelChecker
 from caopan.application.desk import Desk
 from caopan.application.line import Line, WatchedBroker
 from caopan.application.pipeline import Pipeline
@@ -30,12 +32,13 @@ from caopan.domain.risk.kill_switch import KillLevel
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.venue import Licence, Venue
 from caopan.kernel.clock import Clock, at_shanghai
+from caopan.kernel.errors import CaopanError
 from caopan.kernel.money import units
 from caopan.testing.counter import COUNTER, Counter
 from caopan.testing.crash_points import CrashPlan, PointBroker, PointStore
 from caopan.testing.market import TableMarket, flat_bar
 from caopan.testing.memory_store import MemoryDatabase, MemoryStore
-from caopan.testing.models import ScriptedModel, decision_json
+from caopan.testing.models import Script, ScriptedModel, decision_json
 from caopan.testing.sim_loop import SimulatedCrash
 
 SESSIONS = tuple(date(2023, 6, day) for day in (1, 2, 5, 6, 7, 8))
@@ -102,9 +105,21 @@ class TableDesk:
         ]
         self.market = TableMarket(SESSIONS, bars)
         self.model = ScriptedModel(self._answer)
-        self.says: Callable[[ModelRequest], str] = decision_json
+        self.prompting: Prompting | None = None
+        self.checker: ModelChecker | None = None
+        self.samples = 1
+        self.stopwatch: Callable[[], float] = lambda: 0.0
+        self.says: Script = decision_json
         self._run_id = 0
         self.pipeline: Pipeline
+
+    def led_by_a_language_model(
+        self, prompting: Prompting, *, checker: ModelChecker | None = None, samples: int = 1
+    ) -> TableDesk:
+        """Let a language model decide, shown what `prompting` renders; before `open`."""
+        self.model = ScriptedModel(self._answer, language=True)
+        self.prompting, self.checker, self.samples = prompting, checker, samples
+        return self
 
     async def open(self) -> TableDesk:
         """Open the account."""
@@ -134,11 +149,14 @@ class TableDesk:
             fees=self.fees,
             model_deadline_ms=1_000,
             licence=Licence(Venue.SANDBOX),
-            monotonic_ms=lambda: 0.0,
+            monotonic_ms=self.stopwatch,
             rules=self.rules.market,
             kill_switch=self.lever,
             line=self.line,
             order_timeout=self.order_timeout,
+            prompting=self.prompting,
+            checker=self.checker,
+            samples=self.samples,
         )
         if plan is not None:
             desk = replace(
@@ -158,7 +176,7 @@ class TableDesk:
         await self.restart()
         return plan.passed
 
-    def _answer(self, request: ModelRequest) -> str:
+    def _answer(self, request: ModelRequest) -> str | CaopanError:
         return self.says(request)
 
     async def decide(self, *actions: Mapping[str, Any], slot: str = "first") -> Cycle:

@@ -14,12 +14,12 @@ from uuid import UUID
 import pytest
 
 from caopan.adapters.prompts.library import PromptLibrary
+from caopan.adapters.prompts.sample import sample_observation
 from caopan.application.decision_cycle.briefing import Prompting, brief
 from caopan.application.decision_cycle.outside_text import fence
 from caopan.domain.decision.shapes import DecisionStatus
 from caopan.domain.orders.order import Side
 from caopan.kernel.money import units
-from caopan.testing.briefings import sample_briefing
 from caopan.testing.models import buy_action, decision_json
 from caopan.testing.table_desk import DAY, SECOND, TableDesk
 
@@ -96,7 +96,7 @@ async def test_an_obeying_model_changes_nothing_and_orders_nothing_unlawful(item
 @pytest.mark.parametrize("item", NAMED)
 @pytest.mark.parametrize("locale", ["zh", "en"])
 def test_the_text_stays_inside_its_fence(item, locale):
-    observation = sample_briefing(2)
+    observation = sample_observation(2)
     text = item["text"]
     observation["news"] = [{"id": item["id"], "title": text, "summary": text, "source": "x"}]
     observation["positions"][0]["thesis"] = text

@@ -47,6 +47,22 @@ _SHARES: Final = frozenset(
 )
 """Features that are shares of 1 and read better in percent."""
 ABSENT: Final = "-"
+"""Shown for what is not known: a file may say less of a security than a desk does."""
+_OF_ACCOUNT: Final = (
+    *("nav", "cash", "available_cash", "frozen_cash"),
+    *("risk_posture", "orders_today", "orders_per_day"),
+)
+_OF_POSITION: Final = (
+    *("qty", "sellable_qty", "avg_price", "market_value", "unrealized_pnl", "weight_nav"),
+    "days_held",
+)
+_OF_ORDER: Final = ("side", "symbol", "qty", "price", "filled_qty", "status")
+_OF_RULES: Final = (
+    *("min_buy_qty", "qty_step", "limit_up", "limit_down", "max_buy_qty", "max_sell_qty"),
+)
+_OF_EVENT: Final = ("type", "date")
+_OF_RECORD: Final = ("decided_at", "status")
+_OF_COSTS: Final = ("commission_rate", "commission_min", "stamp_duty_sell", "transfer_fee")
 BUDGET_TOKENS: Final = 16_000
 """Tokens of a prompt, by our own estimate, where a desk does not say otherwise."""
 
@@ -117,7 +133,7 @@ def brief(
     raise ConfigInvalid(
         "PROMPT_TOO_LARGE",
         f"the shortest prompt has about {tokens} tokens; the budget is {prompting.budget_tokens}",
-        remedy="raise prompt_budget_tokens, hold fewer positions, or use a shorter template",
+        remedy="raise budget_tokens in actor.json, hold fewer positions, or use a shorter template",
     )
 
 
@@ -126,17 +142,18 @@ def variables_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a template is told of an observation, and what of it is left out."""
     held = [position["symbol"] for position in observation["positions"]]
-    held += [order["symbol"] for order in observation["open_orders"]]
+    held += [order["symbol"] for order in observation["open_orders"] if "symbol" in order]
     chosen, dropped = _candidates(observation, held, depth)
     news, older = _newest(observation["news"], depth.news, "published_at")
     record, forgotten = _newest(observation.get("own_record", []), depth.record, "decided_at")
     present = {name for symbol in chosen for name in observation["features"].get(symbol, {})}
     columns = [name for name in depth.features if name in present]
+    costs = observation.get("costs")
     left_out: dict[str, Any] = {}
     if dropped:
         left_out["candidates"] = dropped
     if older:
-        left_out["news"] = [item["id"] for item in older]
+        left_out["news"] = [item.get("id", ABSENT) for item in older]
     if forgotten:
         left_out["own_record"] = len(forgotten)
     if unseen := sorted(present - set(columns) - {"as_of"}):
@@ -148,11 +165,11 @@ def variables_of(
         "candidates": [_candidate(observation, symbol, columns) for symbol in chosen],
         "clock": observation["clock"],
         "columns": columns,
-        "costs": observation.get("costs", {}),
+        "costs": _known(costs, _OF_COSTS) if costs else {},
         "events": _events(observation, chosen),
         "market": {name: _figure(name, value) for name, value in observation["market"].items()},
         "news": [_news(item, with_summary=depth.summaries) for item in news],
-        "open_orders": observation["open_orders"],
+        "open_orders": [_known(order, _OF_ORDER) for order in observation["open_orders"]],
         "own_record": [_own_words(entry) for entry in record],
         "positions": [_position(position) for position in observation["positions"]],
         "stale": _stale(observation),
@@ -162,7 +179,13 @@ def variables_of(
 
 def _account(account: Mapping[str, Any]) -> dict[str, Any]:
     """Return the account without whose it is."""
-    return {name: value for name, value in account.items() if not name.endswith("_id")}
+    return {n: value for n, value in _known(account, _OF_ACCOUNT).items() if not n.endswith("_id")}
+
+
+def _known(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return `values` with the mark of the unknown for those of `names` that are not there."""
+    told = {name: ABSENT if value is None else value for name, value in values.items()}
+    return {**dict.fromkeys(names, ABSENT), **told}
 
 
 def _candidates(
@@ -209,7 +232,7 @@ def _candidate(
         "symbol": symbol,
         "name": "" if name is None else cleaned(str(name), 20),
         "may": may,
-        "rules": {key: ABSENT if value is None else value for key, value in rules.items()},
+        "rules": _known(rules, _OF_RULES),
         "features": [_figure(column, features.get(column)) for column in columns],
     }
 
@@ -219,17 +242,22 @@ def _position(position: Mapping[str, Any]) -> dict[str, Any]:
     if "thesis" in shown:
         # Our own record, but written by a model that had read text from outside.
         shown["thesis"] = cleaned(str(shown["thesis"]), 240)
-    return {"market_value": ABSENT, "unrealized_pnl": ABSENT, "weight_nav": ABSENT, **shown}
+    return _known(shown, _OF_POSITION)
 
 
 def _own_words(entry: Mapping[str, Any]) -> dict[str, Any]:
-    # A refusal may repeat what a model wrote.
-    return {**entry, "refusals": [cleaned(text, 240) for text in entry["refusals"]]}
+    return {
+        "code": "",
+        **_known(entry, _OF_RECORD),
+        "orders": [_known(order, _OF_ORDER) for order in entry["orders"]],
+        # A refusal may repeat what a model wrote.
+        "refusals": [cleaned(text, 240) for text in entry["refusals"]],
+    }
 
 
 def _news(item: Mapping[str, Any], *, with_summary: bool) -> dict[str, Any]:
     return {
-        "id": cleaned(str(item["id"]), 80),
+        "id": cleaned(str(item.get("id", ABSENT)), 80),
         "symbol": cleaned(str(item.get("symbol") or ABSENT), 20),
         "published_at": str(item.get("published_at", ABSENT)),
         "source": cleaned(str(item.get("source", ABSENT)), 40),
@@ -240,7 +268,11 @@ def _news(item: Mapping[str, Any], *, with_summary: bool) -> dict[str, Any]:
 
 def _events(observation: Mapping[str, Any], chosen: Iterable[str]) -> list[dict[str, Any]]:
     found = observation.get("events", {})
-    return [{"symbol": symbol, **event} for symbol in chosen for event in found.get(symbol, [])]
+    return [
+        {"symbol": symbol, **_known(event, _OF_EVENT)}
+        for symbol in chosen
+        for event in found.get(symbol, [])
+    ]
 
 
 def _stale(observation: Mapping[str, Any]) -> list[str]:

@@ -79,26 +79,37 @@ async def decide(
         evidence = {**plain.known(1), "detail": fault.message, "outcome": fault.code}
         return Answer(None, evidence, (), fault.code)
     question = replace(plain, prompt=briefed.prompt)
-    most = 1 + actor.repair_attempts
-    async with asyncio.TaskGroup() as group:
-        asked = [
-            group.create_task(
-                ask(
-                    question,
-                    valid_until=valid_until,
-                    monotonic_ms=monotonic_ms,
-                    repair_attempts=actor.repair_attempts,
-                    first=1 + number * most,
-                )
-            )
-            for number in range(actor.samples)
-        ]
-    answers = [task.result() for task in asked]
+    answers = await _asked(actor, question, valid_until, monotonic_ms)
     answer = answers[0] if actor.samples == 1 else _voted(question, answers)
     shown: dict[str, Any] = {"prompt_tokens": briefed.prompt.tokens}
     if briefed.left_out:
         shown["left_out"] = briefed.left_out
     return Answer(answer.decision, {**answer.evidence, **shown}, answer.calls, answer.code)
+
+
+async def _asked(
+    actor: Actor, question: Question, valid_until: datetime, monotonic_ms: Callable[[], float]
+) -> list[Answer]:
+    """Return an answer a sample; the samples are asked at the same time."""
+    most = 1 + actor.repair_attempts
+    try:
+        async with asyncio.TaskGroup() as group:
+            asked = [
+                group.create_task(
+                    ask(
+                        question,
+                        valid_until=valid_until,
+                        monotonic_ms=monotonic_ms,
+                        repair_attempts=actor.repair_attempts,
+                        first=1 + number * most,
+                    )
+                )
+                for number in range(actor.samples)
+            ]
+    except ExceptionGroup as faults:
+        # Whoever asks knows the fault of one question, not that there were several.
+        raise faults.exceptions[0] from faults
+    return [task.result() for task in asked]
 
 
 def read_again(

@@ -9,10 +9,10 @@ from uuid import UUID
 import pytest
 
 from caopan.adapters.prompts.library import PromptLibrary
+from caopan.adapters.prompts.sample import sample_observation
 from caopan.application.decision_cycle.briefing import Prompting, brief
 from caopan.application.decision_cycle.outside_text import fence
 from caopan.kernel.errors import ConfigInvalid
-from caopan.testing.briefings import sample_briefing
 
 GOLDEN = Path(__file__).parent / "golden"
 FRONT = """+++
@@ -35,7 +35,7 @@ def rendered(locale, template_id="actor"):
     prompting = Prompting(library, library.find(template_id, locale))
     proposal = '{"symbol": "600001.SH", "type": "no_op"}'
     return brief(
-        sample_briefing(),
+        sample_observation(),
         prompting,
         content_hash="ab" * 32,
         fence=fence(UUID(int=7)),

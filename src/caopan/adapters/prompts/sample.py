@@ -1,6 +1,7 @@
-"""An observation as the actor's prompt is tried on: every section filled, with made-up securities.
+"""An observation that templates are tried on: every section filled, with made-up securities.
 
-Owns sample_briefing. Tests: tests/unit/adapters/prompts.
+Owns `sample_observation`, as large as asked for. Must never be taken for a market's. Tests:
+tests/unit/adapters/prompts.
 """
 
 from __future__ import annotations
@@ -81,8 +82,14 @@ _RULES: Final[dict[str, Any]] = {
 }
 
 
-def sample_briefing(symbols: int = 5) -> dict[str, Any]:
-    """Return the values of an observation with `symbols` candidates, the first of them held."""
+_LONG: Final = "公司预计上半年净利润同比增长，主要因新产品放量与费用下降。"
+
+
+def sample_observation(symbols: int = 5, news: int = 2) -> dict[str, Any]:
+    """Return the values of an observation with `symbols` candidates, the first of them held.
+
+    Of more than two news the others are long, each about a symbol of its own.
+    """
     universe = [f"60{number:04d}.SH" for number in range(1, symbols + 1)]
     features: dict[str, Any] = {
         symbol: {
@@ -130,7 +137,10 @@ def sample_briefing(symbols: int = 5) -> dict[str, Any]:
             symbol: {**_RULES, "max_sell_qty": 1_000 if symbol == held else 0}
             for symbol in universe
         },
-        "news": [dict(item) for item in _NEWS],
+        "news": [
+            *(dict(item) for item in _NEWS[:news]),
+            *(_long_news(number, universe) for number in range(len(_NEWS), news)),
+        ],
         "open_orders": [
             {
                 "filled_qty": 0,
@@ -146,4 +156,15 @@ def sample_briefing(symbols: int = 5) -> dict[str, Any]:
         "own_record": [dict(entry) for entry in _RECORD],
         "positions": [dict(position) for position in _POSITIONS],
         "universe": universe,
+    }
+
+
+def _long_news(number: int, universe: list[str]) -> dict[str, Any]:
+    return {
+        "id": f"news-{number + 1}",
+        "published_at": f"2023-05-30T{number % 24:02d}:00:00+08:00",
+        "source": "wire",
+        "summary": _LONG * 20,
+        "symbol": universe[number % len(universe)],
+        "title": _LONG * 5,
     }
