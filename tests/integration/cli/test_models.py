@@ -85,6 +85,10 @@ def test_a_pasted_key_is_refused_and_not_repeated(caopan, capsys):
 def test_an_endpoint_is_removed_and_a_document_put_back(caopan, tmp_path):
     caopan(*ADD, *KEY)
     document = caopan("models", "export")[1]
+    saved = tmp_path / "saved.json"
+    assert caopan("models", "export", str(saved))[0] == 0
+    assert json.loads(saved.read_text()) == document
+    assert caopan("models", "export", str(saved))[1]["error"]["code"] == "FILE_UNWRITABLE"
     assert caopan("models", "rm", "actor-deepseek")[0] == 0
     assert "actor-deepseek" not in listed(caopan)
     assert caopan("models", "rm", "actor-deepseek")[1]["error"]["code"] == "ENDPOINT_UNKNOWN"

@@ -171,6 +171,7 @@ def apply(
 @models.command("export")
 def export(
     ctx: typer.Context,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE")] = None,
     schema: Annotated[bool, typer.Option("--schema")] = False,
 ) -> None:
     """Write the document in force, or its JSON Schema."""
@@ -186,7 +187,18 @@ def export(
     else:
         found = with_admin(cli, work)
     text = json.dumps(found, ensure_ascii=False, indent=2)
-    cli.result(found, lambda console: console.print(text, markup=False, soft_wrap=True))
+    if file is None:
+        cli.result(found, lambda console: console.print(text, markup=False, soft_wrap=True))
+        return
+    try:
+        with file.open("x", encoding="utf-8") as written:
+            written.write(text + "\n")
+    except OSError as error:
+        raise ConfigInvalid(
+            "FILE_UNWRITABLE", f"{file}: {error.strerror}", remedy="name a file that is not there"
+        ) from error
+    told = cli.tr("models.written", file=str(file))
+    cli.result({"file": str(file)}, lambda console: console.print(told, markup=False))
 
 
 @models.command("presets")
