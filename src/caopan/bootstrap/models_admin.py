@@ -250,7 +250,8 @@ def first_document(settings: Settings, profiles: Mapping[str, Profile]) -> dict[
         {"alias": name, "name": name, "kind": "builtin", "provider": "builtin", "model": name}
         for name in BUILTIN
     ]
-    if settings.model_base_url is not None and settings.model is not None:
+    model = settings.model
+    if settings.model_base_url is not None and model and not model.startswith("gateway:"):
         endpoints.append(_of_settings(settings, profiles))
     return {"endpoints": endpoints}
 
