@@ -7,6 +7,7 @@ code.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,11 +22,12 @@ from caopan.application.line import Line, WatchedBroker
 from caopan.application.pipeline import Pipeline
 from caopan.application.ports.broker import Broker, Capabilities
 from caopan.application.ports.model import ModelRequest
-from caopan.application.ports.store import RunKind, Store
+from caopan.application.ports.store import ModelCall, RunKind, Store
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.reporting import RunReport, report_run
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.decision.cycle import Cycle
+from caopan.domain.ledger.chain import Stage
 from caopan.domain.market.calendar import TradingCalendar
 from caopan.domain.orders.order import Fill, Order
 from caopan.domain.risk.kill_switch import KillLevel
@@ -213,6 +215,19 @@ class TableDesk:
         """Return every stored decision."""
         async with self.store.begin(self._run_id) as uow:
             return await uow.cycles.all()
+
+    async def evidence(self, cycle: Cycle, stage: Stage) -> dict[str, Any]:
+        """Return what the ledger holds first of a decision's stage; nothing where it has none."""
+        async with self.store.begin(self._run_id) as uow:
+            async for entry, payload in uow.ledger.entries(cycle.decision_id):
+                if entry.stage is stage and payload:
+                    return dict(json.loads(payload))
+        return {}
+
+    async def model_calls(self, cycle: Cycle) -> Sequence[ModelCall]:
+        """Return the stored calls of a decision."""
+        async with self.store.begin(self._run_id) as uow:
+            return await uow.model_calls.of_decision(cycle.decision_id)
 
     async def report(self) -> RunReport:
         """Return the report; the chain is verified and every decision traced."""
