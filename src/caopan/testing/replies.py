@@ -138,7 +138,7 @@ def _condition(rng: random.Random) -> Values:
     if _chance(rng, 30):
         state = rng.choice(("sealed_up", "sealed_down", "reopened"))
         return {"feature": "limit_state", "op": rng.choice(("eq", "ne")), "value": state}
-    value = rng.choice((0, -3, 1.5, -0.05, 12))
+    value = rng.choice((0, -0.0, -3, 1.5, -0.05, 12))
     return {"feature": "ret_20d", "op": rng.choice(tuple(Comparison)).value, "value": value}
 
 

@@ -102,7 +102,7 @@ def _decision(found: Values) -> Decision:
     most = asked.get("max_new_cash")
     return Decision(
         decision_id=sample_id(1),
-        observation_ref=_string(found["observation_ref"], 64),
+        observation_ref=_name(found["observation_ref"], 64),
         nav=_amount(view["nav"], 15),
         cash=_amount(view["cash"], 15),
         actions=tuple(_meant(n, one) for n, one in enumerate(actions)),
@@ -138,7 +138,7 @@ def _meant(index: int, value: object) -> Action:
         depends_on=_maybe_whole(found.get("depends_on"), 0, 39),
         target_order_id=None
         if "target_order_id" not in found
-        else _string(found["target_order_id"], 64),
+        else _name(found["target_order_id"], 64),
         exit_plan=None if "exit_plan" not in found else _plan(found["exit_plan"]),
         intent=None if "intent" not in found else _intent(found["intent"]),
         target_weight=None if "target_weight" not in found else _part(found["target_weight"], 0),
@@ -153,7 +153,7 @@ def _intent(value: object) -> Intent:
     _need(0 <= sure <= 1)
     cited = _items(found.get("evidence", []), _MOST_EVIDENCE)
     return Intent(
-        _string(found["rationale"], 240), float(sure), tuple(_string(one, 80) for one in cited)
+        _string(found["rationale"], 240), float(sure), tuple(_name(one, 80) for one in cited)
     )
 
 
@@ -182,7 +182,7 @@ def _plan(value: object) -> ExitPlan:
         trail_pct=None if trail is None else _part(trail),
         invalidation=tuple(
             Invalidation(
-                _string(one["feature"], 80),
+                _name(one["feature"], 80),
                 Comparison(one["op"]),
                 _threshold(one["value"], one["op"]),
             )
@@ -225,6 +225,12 @@ def _items(value: object, most: int) -> list[Any]:
 def _string(value: object, longest: int) -> str:
     _need(isinstance(value, str) and len(value) <= longest)
     return str(value)
+
+
+def _name(value: object, longest: int) -> str:
+    """Return a name; spaces around it are no part of it."""
+    _need(isinstance(value, str))
+    return _string(str(value).strip(), longest)
 
 
 def _symbol(value: object) -> str:
@@ -286,4 +292,5 @@ def _threshold(value: object, op: str) -> str:
 
 
 def _short(text: str) -> str:
-    return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+    short = (text.rstrip("0").rstrip(".") or "0") if "." in text else text
+    return "0" if short in {"-0", "-"} else short

@@ -384,4 +384,5 @@ def _decimal(text: str | None) -> str | None:
 
 def _shortest(text: str) -> str:
     """Return a decimal without zeros that say nothing, so that equal ones are equal texts."""
-    return text if text[0].isalpha() else f"{Decimal(text).normalize():f}"
+    # Added to nothing, a negative zero is none.
+    return text if text[0].isalpha() else f"{Decimal(text).normalize() + 0:f}"
