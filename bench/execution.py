@@ -1,9 +1,10 @@
 """The controller's own time between a cleared order and the broker, durable commits included.
 
 A desk on real PostgreSQL with durable commits buys and sells over some sessions of a table market.
-For each order: from the moment it is cleared (before its `sending` is committed) to the call of the
-broker behind the second gate. Right after each, in turn, so that a busy disk hits all alike, a bare
-synchronous connection of the same settings commits on the same server:
+Of every second order: from the moment it is cleared (before its `sending` is committed) to the call
+of the broker behind the second gate. In the place of the others, just as cold after the gate's work
+and on the same disk at nearly the same time, a bare synchronous connection of the same settings
+commits by turns:
 
 - the very statements of that commit (BEGIN, guard, UPDATE, COMMIT), on an order of another run;
 - the same in one exchange, the least a client can do for them;
@@ -18,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import date, datetime, time, timedelta
+from itertools import cycle
 from typing import Any, cast
 
 import psycopg
@@ -40,6 +42,7 @@ from caopan.application.ports.model import ModelRequest
 from caopan.application.ports.store import RunKind
 from caopan.application.replay.clock import ReplayClock
 from caopan.application.replay.runner import ReplayPlan, replay
+from caopan.application.seat import Seat
 from caopan.bootstrap.database import ready_database
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
@@ -55,10 +58,10 @@ from caopan.testing.models import ScriptedModel, buy_action, decision_json, sell
 from caopan.testing.store_samples import sample_cycle, sample_order, sample_time
 
 SYMBOLS = [f"60{number:04d}.SH" for number in range(1, 21)]
-SESSIONS = 60
+SESSIONS = 200
 A_DAY = 4
-WARM_UP = 20
-"""Orders that are not counted: each connection first prepares its statements."""
+WARM_UP = 10
+"""How many of each kind are not counted: each connection first prepares its statements."""
 _FRIDAY = 5
 CASH = units(1_000_000)
 OURS, SAME, ONE_EXCHANGE, ONE_ROW = (
@@ -67,22 +70,67 @@ OURS, SAME, ONE_EXCHANGE, ONE_ROW = (
     "same_in_one_exchange",
     "one_row",
 )
+_TURNS = (OURS, SAME, OURS, ONE_EXCHANGE, OURS, ONE_ROW)
 _Commit = Sequence[tuple[str, Mapping[str, Any] | None]]
 """The statements of one commit and their values."""
 
 
-class _Timed(Controller):
-    """Notes when an order is cleared."""
+class _Beside:
+    """Whose turn it is, commits on a bare connection, and what everything took."""
 
-    cleared_ms: float = 0.0
+    def __init__(self, link: psycopg.Connection[Any], commits: Iterator[_Commit]) -> None:
+        self.taken: defaultdict[str, list[float]] = defaultdict(list)
+        self.cleared_ms: float | None = None
+        """When the order on its way was cleared, None if it is not timed."""
+        self._turns = cycle(_TURNS)
+        self._link = link
+        self._commits = commits
+        link.execute("CREATE TABLE bench_commit (n int)")
+        link.execute("INSERT INTO bench_commit VALUES (0)")
+
+    def cleared(self) -> None:
+        """Begin to time an order, or time a commit in its place."""
+        turn = next(self._turns)
+        self.cleared_ms = None
+        if turn != OURS:
+            self._commit(turn)
+        else:
+            self.cleared_ms = monotonic_ms()
+
+    def arrived(self) -> None:
+        """Note that an order came to the broker."""
+        if self.cleared_ms is not None:
+            self.taken[OURS].append(monotonic_ms() - self.cleared_ms)
+
+    def _commit(self, way: str) -> None:
+        statements: _Commit = [
+            ("BEGIN", None),
+            ("UPDATE bench_commit SET n = n + 1", None),
+            ("COMMIT", None),
+        ]
+        if way != ONE_ROW:
+            statements = next(self._commits)
+        began = monotonic_ms()
+        with self._link.pipeline() if way == ONE_EXCHANGE else nullcontext():
+            for text, values in statements:
+                self._link.execute(cast("Any", text), values)
+        self.taken[way].append(monotonic_ms() - began)
+
+
+class _Timed(Controller):
+    """Tells when an order is cleared."""
+
+    def __init__(self, seat: Seat, beside: _Beside) -> None:
+        super().__init__(seat)
+        self.beside = beside
 
     async def _on_the_wire(self, order: Order, clearance: Clearance, now: datetime) -> Order:
-        _Timed.cleared_ms = monotonic_ms()
+        self.beside.cleared()
         return await super()._on_the_wire(order, clearance, now)
 
 
 class _Door(SandboxVenue):
-    """Notes how long it took from there to the broker, and what commits alone take then."""
+    """Tells when it comes to the broker."""
 
     beside: _Beside
 
@@ -92,45 +140,12 @@ class _Door(SandboxVenue):
         try:
             return await super().orders(day)
         finally:
-            _Timed.cleared_ms += monotonic_ms() - began
+            if self.beside.cleared_ms is not None:
+                self.beside.cleared_ms += monotonic_ms() - began
 
     async def submit(self, order: Order, clearance: Clearance) -> OrderStatusReport:
-        self.beside.took(OURS, monotonic_ms() - _Timed.cleared_ms)
-        self.beside.commit()
+        self.beside.arrived()
         return await super().submit(order, clearance)
-
-
-class _Beside:
-    """Commits on a bare connection, and what everything took."""
-
-    def __init__(self, link: psycopg.Connection[Any], commits: Iterator[_Commit]) -> None:
-        self.taken: defaultdict[str, list[float]] = defaultdict(list)
-        self._link = link
-        self._commits = commits
-        link.execute("CREATE TABLE bench_commit (n int)")
-        link.execute("INSERT INTO bench_commit VALUES (0)")
-
-    def took(self, what: str, ms: float) -> None:
-        self.taken[what].append(ms)
-
-    def commit(self) -> None:
-        """Commit once in each way, every time another one first."""
-        ways = [SAME, ONE_EXCHANGE, ONE_ROW]
-        first = len(self.taken[OURS]) % len(ways)
-        for way in ways[first:] + ways[:first]:
-            if way == ONE_ROW:
-                statements: _Commit = [
-                    ("BEGIN", None),
-                    ("UPDATE bench_commit SET n = n + 1", None),
-                    ("COMMIT", None),
-                ]
-            else:
-                statements = next(self._commits)
-            began = monotonic_ms()
-            with self._link.pipeline() if way == ONE_EXCHANGE else nullcontext():
-                for text, values in statements:
-                    self._link.execute(cast("Any", text), values)
-            self.took(way, monotonic_ms() - began)
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -142,7 +157,7 @@ def run(settings: Settings) -> dict[str, Any]:
     counted = {name: _percentiles(values[WARM_UP:]) for name, values in taken.items()}
     ours = counted[OURS]
     return {
-        "orders": len(taken[OURS]) - WARM_UP,
+        "counted": {name: len(values) - WARM_UP for name, values in taken.items()},
         "ms": counted,
         **{
             f"ratio_{at}": {
@@ -167,7 +182,7 @@ def _script(request: ModelRequest) -> str:
 
 async def _orders(url: str) -> Mapping[str, Sequence[float]]:
     rules = load_rules()
-    days = [date(2023, 6, 1) + timedelta(days=number) for number in range(SESSIONS + 40)]
+    days = [date(2023, 6, 1) + timedelta(days=number) for number in range(SESSIONS * 3 // 2)]
     sessions = [day for day in days if day.isoweekday() <= _FRIDAY]
     market = TableMarket(
         tuple(sessions), [flat_bar(symbol, day, "10.00") for symbol in SYMBOLS for day in sessions]
@@ -216,25 +231,25 @@ async def _orders(url: str) -> Mapping[str, Sequence[float]]:
         with link:
             venue.beside = _Beside(link, iter(commits))
             async with store.lease(run.run_id):
-                await _play(desk, clock, sessions)
+                await _play(desk, clock, sessions, venue.beside)
     await journal.close()
     return venue.beside.taken
 
 
-async def _play(desk: Desk, clock: ReplayClock, sessions: Sequence[date]) -> None:
+async def _play(desk: Desk, clock: ReplayClock, sessions: Sequence[date], beside: _Beside) -> None:
     pipeline = Pipeline(desk)
-    pipeline.controller = _Timed(pipeline.seat)
+    pipeline.controller = _Timed(pipeline.seat, beside)
     await replay(pipeline, clock, ReplayPlan(tuple(sessions[1 : SESSIONS + 1]), CASH))
 
 
 async def _sending(store: PostgresStore, at: datetime) -> Sequence[_Commit]:
     """Return the commits of as many orders of another run as are needed, as our session sends them.
 
-    Two for each order that the desk can send. Nobody takes that run later, so the guard lets them
-    through.
+    One for every third order that the desk can send. Nobody takes that run later, so the guard
+    lets them through.
     """
     run = await store.create_run(RunKind.REPLAY, "beside", {}, "b" * 64, at)
-    orders = [sample_order(0, number) for number in range(SESSIONS * A_DAY * 4)]
+    orders = [sample_order(0, number) for number in range(SESSIONS * A_DAY)]
     commits: list[_Commit] = []
     async with store.lease(run.run_id):
         async with store.begin(run.run_id) as uow:
