@@ -35,6 +35,8 @@ _FIELDS: Final = ("template_id", "role", "version", "locale", "variables", "chan
 _ROLES: Final = ("system", "user")
 _FILTERS: Final = ("join", "length", "tojson", "upper")
 _LARGEST_FILE: Final = 262_144
+_OUTSIDE: Final = frozenset({"news", "proposal"})
+_FENCE: Final = "fence"
 _A_MESSAGE: Final = 6
 """Tokens a vendor adds for each message."""
 
@@ -126,6 +128,8 @@ class PromptLibrary:
             wrong = ", ".join(sorted(used ^ declared))
             raise _invalid(where, f"variables declared and used differ: {wrong}")
         self._sections(body, where)
+        if used & _OUTSIDE and _FENCE not in used:
+            raise _invalid(where, "it shows text from outside and no fence around it")
         return Template(
             template_id=front["template_id"],
             role=front["role"],

@@ -83,6 +83,8 @@ LADDER: Final = (
     Depth(summaries=False),
     Depth(summaries=False, news=10, record=5),
     Depth(summaries=False, news=10, record=5, features=KEY_FEATURES),
+    Depth(summaries=False, news=5, record=3, features=KEY_FEATURES, candidates=150),
+    Depth(summaries=False, news=5, record=3, features=KEY_FEATURES, candidates=80),
     Depth(summaries=False, news=5, record=3, features=KEY_FEATURES, candidates=40),
     Depth(summaries=False, news=3, record=2, features=KEY_FEATURES, candidates=20),
     Depth(summaries=False, news=0, record=0, features=KEY_FEATURES, candidates=10),

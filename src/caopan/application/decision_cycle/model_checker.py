@@ -1,8 +1,8 @@
 """A second model's opinion of a proposal: it may add reasons, and never takes one away.
 
-Owns ModelChecker and `second_opinion`. A checker that is late, down, too expensive or unreadable
-has not passed the proposal. Must never see the proposal's maker as anything but a text, nor be
-asked where rules have already refused. Tests:
+Owns ModelChecker, `second_opinion` and what it is shown. A checker that is late, down, too
+expensive or unreadable has not passed the proposal. Must never see the proposal's maker as anything
+but a text, nor be asked where rules have already refused. Tests:
 tests/unit/application/decision_cycle/test_model_checker.py.
 """
 
@@ -81,12 +81,12 @@ async def second_opinion(
     )
     try:
         briefed = brief(
-            _concerned(observation.values, decision),
+            concerned(observation.values, decision),
             checker.prompting,
             content_hash=observation.content_hash,
             # Not the actor's mark: the proposal was written by one who had seen that.
             fence=fence(cycle.trace_id, "checker"),
-            proposal=_as_text(decision),
+            proposal=proposal_text(decision),
         )
     except ConfigInvalid as fault:
         reason = Reason("CHECKER_SCHEMA_FAIL", None, f"the proposal cannot be shown: {fault}")
@@ -142,7 +142,7 @@ def joined(result: CheckerResult, opinion: Opinion, checker: ModelChecker) -> Ch
     return replace(result, reasons=reasons, checker=f"rule+{checker.model.alias}")
 
 
-def _concerned(observation: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+def concerned(observation: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     """Return the observation with the securities of the proposal and the holdings alone.
 
     Of the news what is about them or about none, and what the proposal cites.
@@ -161,7 +161,7 @@ def _concerned(observation: Mapping[str, Any], decision: Decision) -> dict[str, 
     return {**observation, "universe": universe, "news": news}
 
 
-def _as_text(decision: Decision) -> str:
+def proposal_text(decision: Decision) -> str:
     """Return the proposal as lines of JSON; what a person does not see is taken out."""
     values = decision_json(decision)
     parts = [{"notes": values.get("notes", "")}, *values["actions"]]

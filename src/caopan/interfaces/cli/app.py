@@ -47,6 +47,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "reset": "caopan.interfaces.cli.operations:reset",
     "exchange": "caopan.interfaces.cli.exchange:exchange",
     "rules": "caopan.interfaces.cli.rules:rules",
+    "prompt": "caopan.interfaces.cli.prompt:prompt",
     "actor": "caopan.interfaces.cli.actor:actor",
     "gate": "caopan.interfaces.cli.gate:gate",
     "risk": "caopan.interfaces.cli.risk:risk",

@@ -11,7 +11,7 @@ import pytest
 
 from caopan.adapters.prompts.library import PromptLibrary
 from caopan.application.decision_cycle.briefing import Prompting
-from caopan.application.decision_cycle.model_checker import ModelChecker, _concerned
+from caopan.application.decision_cycle.model_checker import ModelChecker, concerned
 from caopan.application.decision_cycle.outside_text import fence
 from caopan.domain.decision.shapes import Action, ActionType, Decision, DecisionStatus, Intent
 from caopan.domain.ledger.chain import Stage
@@ -281,6 +281,6 @@ def test_what_it_is_shown_is_about_the_proposal():
     cancel = Action(0, ActionType.CANCEL_ORDER, target_order_id="o-1")
     intent = replace(INTENT, evidence=("n-3", "c.last"))
     target = Action(1, ActionType.SET_TARGET, "c", target_weight="0.1", intent=intent)
-    shown = _concerned(observation, replace(DECISION, actions=(cancel, target)))
+    shown = concerned(observation, replace(DECISION, actions=(cancel, target)))
     assert shown["universe"] == ["a", "b", "c"]
     assert [item["id"] for item in shown["news"]] == ["n-1", "n-3", "n-4"]
