@@ -222,6 +222,9 @@ def read_open(frame: Frame) -> Sequence[Opened]:
     ]
 
 
+_LEVELS: Final = 200
+"""orjson writes 254 of them."""
+_TOO_DEEP: Final = "nested too deep to be kept"
 _KINDS: Final = frozenset(int(kind) for kind in Kind)
 
 
@@ -235,15 +238,20 @@ def _frame(kind: Kind, fields: Sequence[Any], body: bytes) -> bytes:
     return b"".join((head, _CHECK.pack(zlib.crc32(head)), told, body))
 
 
-def _sendable(value: object) -> Any:  # noqa: ANN401 - any JSON value
-    """Return `value` as JSON can hold it: no half of a character, no number beyond 64 bits."""
+def _sendable(value: object, levels: int = _LEVELS) -> Any:  # noqa: ANN401 - any JSON value
+    """Return `value` as JSON can hold it.
+
+    No half of a character, no number beyond 64 bits, nothing nested deeper than can be written.
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return str(value)
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if not levels:
+        return _TOO_DEEP
     if isinstance(value, Mapping):
         pairs = cast("Mapping[object, object]", value).items()
-        return {str(_sendable(name)): _sendable(one) for name, one in pairs}
-    if isinstance(value, list | tuple):
-        return [_sendable(one) for one in cast("Sequence[object]", value)]
-    return value
+        return {str(_sendable(name)): _sendable(one, levels - 1) for name, one in pairs}
+    return [_sendable(one, levels - 1) for one in cast("Sequence[object]", value)]

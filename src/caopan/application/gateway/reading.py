@@ -18,6 +18,7 @@ from typing import Any, cast
 import orjson
 
 from caopan.application.gateway.calls import CallRefused
+from caopan.application.gateway.nesting import bounded_json
 from caopan.application.ports.gateway import Path
 from caopan.domain.gateway.outcome import CONSEQUENCES, FailureClass
 from caopan.domain.gateway.profile import ErrorSign, Profile
@@ -296,8 +297,8 @@ def text_of(value: object) -> str:
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        parsed: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        parsed = bounded_json(body)
+    except ValueError:
         return None
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else None
 

@@ -21,6 +21,7 @@ import orjson
 from caopan.application.gateway.adapting import Adapted, tool_as_content
 from caopan.application.gateway.assembling import DONE, Assembler, event_bytes
 from caopan.application.gateway.calls import CallRefused
+from caopan.application.gateway.nesting import bounded_json
 from caopan.application.gateway.reading import (
     Failure,
     Reading,
@@ -182,8 +183,8 @@ class Relay:
             self._end()
             return b""
         try:
-            found: object = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            found = bounded_json(data)
+        except ValueError:
             found = None
         if not isinstance(found, dict):
             self.failure = Failure(FailureClass.GARBAGE, "An event is not a JSON object.", _OK)
@@ -232,8 +233,8 @@ def assembled(stream: bytes, profile: Profile) -> Assembler:
         if data is None:
             continue
         try:
-            found: object = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            found = bounded_json(data)
+        except ValueError:
             continue
         if isinstance(found, dict):
             assembler.add(cast("dict[str, Any]", found))
@@ -293,8 +294,8 @@ def _last_usage(stream: bytes) -> dict[str, Any] | None:
 
 def _usage_in(data: bytes | None) -> dict[str, Any] | None:
     try:
-        found: object = orjson.loads(data or b"")
-    except orjson.JSONDecodeError:
+        found = bounded_json(data or b"")
+    except ValueError:
         return None
     usage = mapping_of(mapping_of(found).get("usage"))
     return dict(usage) or None

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import orjson
 
 from caopan.application.gateway.calls import Answered, CallRefused
+from caopan.application.gateway.nesting import MOST_DEPTH, nests_deeper
 from caopan.kernel.errors import ConfigInvalid
 
 Message = MutableMapping[str, Any]
@@ -22,7 +23,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MOST_BODY: Final = 8 * 1024 * 1024
-MOST_DEPTH: Final = 100
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -130,25 +130,11 @@ def check_depth(raw: bytes, most: int = MOST_DEPTH) -> None:
     if raw.count(b"[") + raw.count(b"{") <= most:
         return
     try:
-        level = _containers([orjson.loads(raw)])
+        parsed: object = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return
-    depth = 0
-    while level:
-        depth += 1
-        if depth > most:
-            raise CallRefused(400, "json_too_deep", f"The body nests deeper than {most} levels.")
-        level = [inner for container in level for inner in _containers(_values(container))]
-
-
-def _containers(values: Iterable[object]) -> list[object]:
-    return [value for value in values if isinstance(value, dict | list)]
-
-
-def _values(container: object) -> Iterable[object]:
-    if isinstance(container, dict):
-        return cast("dict[str, object]", container).values()
-    return cast("list[object]", container)
+    if nests_deeper(raw, parsed, most):
+        raise CallRefused(400, "json_too_deep", f"The body nests deeper than {most} levels.")
 
 
 async def send_answer(send: Send, answer: Answered, *, head_only: bool = False) -> None:

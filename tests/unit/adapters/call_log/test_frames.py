@@ -106,6 +106,17 @@ def test_what_json_cannot_hold_is_kept_as_well_as_it_can_be(usage):
     assert found.detail == "?"
 
 
+def test_what_is_nested_too_deep_to_be_written_is_cut_there():
+    usage: dict[str, object] = {"n": 1}
+    for _ in range(2_000):
+        usage = {"n": usage, "m": 1}
+    (frame,) = frames.split(frames.ended(sample_ended(sample_began(), usage_raw=usage), AT)).frames
+    found, _ = frames.read_ended(frame)
+    assert found.usage_raw is not None
+    assert found.usage_raw["m"] == 1
+    assert b"nested too deep" in frame.fields
+
+
 RECORDS = [frames.began(sample_began(1)), frames.ended(sample_ended(sample_began(1)), AT)]
 RECORDS += [frames.began(sample_began(2, request=b"x" * 5_000))]
 WHOLE = b"".join(RECORDS)
