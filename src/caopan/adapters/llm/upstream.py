@@ -23,6 +23,7 @@ from caopan import __version__
 from caopan.adapters.llm.addresses import JudgedResolver, Lane, lane_of
 from caopan.adapters.llm.endpoint_keys import NO_KEY, EndpointKeys, KeyHeader
 from caopan.adapters.llm.patience import NEVER, Patience
+from caopan.adapters.llm.struck_out import StruckOut
 from caopan.application.ports.gateway import UpstreamFailed, UpstreamRequest
 from caopan.domain.gateway.outcome import FailureClass
 from caopan.domain.gateway.profile import Profile
@@ -39,7 +40,6 @@ _MOST_PLACES: Final = 1_024
 _REDIRECTS: Final = range(300, 400)
 _FIRST_ERROR: Final = 400
 _REFUSED_KEY: Final = 401
-_STARS: Final = b"***"
 _OURS: Final = {
     "Accept": "*/*",
     "Accept-Encoding": "identity",
@@ -287,7 +287,7 @@ class HttpExchange:
         return self._response
 
     async def _refusal(self) -> AsyncIterator[bytes]:
-        """Yield the body of a refusal whole, so that a key cut in two is struck out too.
+        """Yield the body of a refusal whole.
 
         One that breaks off is cut there: the status has said what matters.
         """
@@ -298,11 +298,10 @@ class HttpExchange:
                 if len(found) > _MOST_ERROR:
                     del found[_MOST_ERROR:]
                     break
-        key = self._key.key
-        yield bytes(found.replace(key, _STARS) if key else found)
+        yield bytes(found)
 
     async def _body(self) -> AsyncIterator[bytes]:
-        key = self._key.key
+        struck = StruckOut(self._key.key)
         left = self._upstream.most_body
         content = self._entered.content
         request = self._request
@@ -329,10 +328,14 @@ class HttpExchange:
             if left < 0 or now() > ends:
                 failed = self._excess(left)
                 break
-            yield chunk.replace(key, _STARS) if key and key in chunk else chunk
+            chunk = struck.feed(chunk)
+            if chunk:
+                yield chunk
             bound, what = now() + request.idle_ms / 1000, "idle"
-        if self._ran_out:
-            failed = self._late()
+        failed = self._late() if self._ran_out else failed
+        rest = struck.rest()
+        if rest:
+            yield rest
         if failed is not None:
             raise failed
 

@@ -267,6 +267,16 @@ async def _echo(_vendor: Misbehaving, call: Call, wire: Wire, _: str) -> None:
     await wire.whole(401, refusal, {"x-given": given})
 
 
+async def _echo_in_two(_vendor: Misbehaving, call: Call, wire: Wire, _: str) -> None:
+    """Answer well, and repeat the key in the middle of it, in two chunks."""
+    given = call.headers.get("authorization", "").encode()
+    await wire.stream({"content-type": "application/json"})
+    await wire.chunk(b'{"id":"' + given[:12])
+    await wire.wait(0.05)
+    await wire.chunk(given[12:] + b'"}')
+    await wire.end()
+
+
 async def _recover(vendor: Misbehaving, call: Call, wire: Wire, times: str) -> None:
     """Fail so many times, then be well."""
     model = str(call.json.get("model"))
@@ -348,6 +358,7 @@ _FAULTS: Mapping[str, _Fault] = {
     "500": _status(500, "Internal error", "server_error"),
     "503": _status(503, "Overloaded", "server_error"),
     "echo": _echo,
+    "echo_in_two": _echo_in_two,
     "recover": _recover,
     "flap": _flap,
     "redirect": _redirect,

@@ -332,6 +332,16 @@ async def test_a_key_that_a_vendor_repeats_is_struck_out():
     assert b"***" in body
 
 
+async def test_a_key_that_comes_in_two_pieces_is_struck_out():
+    async with (
+        serving() as (_, url, upstream),
+        upstream.send(request(url, "echo_in_two")) as answer,
+    ):
+        body = b"".join([chunk async for chunk in answer.chunks()])
+    assert KEY.encode() not in body
+    assert b"***" in body
+
+
 @pytest.mark.parametrize(
     "model", ["cut:2", "cut:0", "close", "no_http", "gzip", "redirect", "hang", "big_headers:99999"]
 )
