@@ -24,7 +24,10 @@ TRACE = "x-caopan-trace"
 ROLE = "x-caopan-role"
 PROMPT_VERSION = "x-caopan-prompt-version"
 
+MOST_ANSWER = 10_000_000
+"""Tokens that a caller may ask for in one answer."""
 ROLES = ("actor", "checker", "analyst", "other")
+_BOUNDS = {"max_completion_tokens": MOST_ANSWER, "max_tokens": MOST_ANSWER, "n": 128}
 _LONGEST_WORD = 128
 _LONGEST_DEADLINE_MS = 24 * 3_600_000
 _DEADLINE_DIGITS = 8
@@ -166,6 +169,8 @@ def read_call(
         _checked_messages(body.get("messages"))
     elif not body.get("input"):
         raise _bad("input", "is the text to embed, and is missing or empty")
+    if path is Path.CHAT:
+        _check_bounds(body)
     if stream is not None and not isinstance(stream, bool):
         raise _bad("stream", "is true or false")
     if stream and path is not Path.CHAT:
@@ -214,6 +219,16 @@ def _checked_messages(messages: object) -> None:
     for index, message in enumerate(cast("list[object]", messages)):
         if not isinstance(message, dict):
             raise _bad(f"messages[{index}]", "is an object")
+
+
+def _check_bounds(body: Mapping[str, Any]) -> None:
+    """Refuse what vendors might read as a larger answer than the one that is claimed for."""
+    for field, most in _BOUNDS.items():
+        bound: object = body.get(field)
+        if bound is None:
+            continue
+        if not isinstance(bound, int) or isinstance(bound, bool) or not 0 < bound <= most:
+            raise _bad(field, f"is a whole number, 1 to {most}")
 
 
 def _bad(field: str, rule: str) -> CallRefused:

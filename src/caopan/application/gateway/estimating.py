@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import orjson
 
-from caopan.application.gateway.calls import Call
+from caopan.application.gateway.calls import MOST_ANSWER, Call
 from caopan.application.gateway.reading import mapping_of
 from caopan.application.ports.gateway import Path
 from caopan.domain.gateway.endpoint import Endpoint
@@ -24,7 +24,6 @@ ANSWER_TOKENS = 8_192
 PICTURE_TOKENS = 2_000
 """Taken for a picture, whatever its bytes."""
 _BOUNDS = ("max_completion_tokens", "max_tokens")
-_MOST = 10_000_000
 
 
 def prompt_tokens(call: Call) -> int:
@@ -52,10 +51,11 @@ def answer_bound(call: Call, endpoint: Endpoint) -> int:
     if call.path is Path.EMBEDDINGS:
         return 0
     for told in (call.body, endpoint.default_params):
-        for field in _BOUNDS:
-            bound: object = told.get(field)
-            if isinstance(bound, int) and 0 < bound <= _MOST:
-                return bound * call.choices
+        bounds = [told.get(field) for field in _BOUNDS]
+        # Of both names the larger counts: which one a vendor goes by is the vendor's affair.
+        known = [one for one in bounds if isinstance(one, int) and 0 < one <= MOST_ANSWER]
+        if known:
+            return max(known) * call.choices
     return ANSWER_TOKENS * call.choices
 
 

@@ -28,6 +28,8 @@ def test_a_plain_call_and_its_defaults():
     assert call.trace_id == UUID(int=7).hex
     assert (call.decision_id, call.wants_json, call.choices) == (None, False, 1)
     assert read({**BODY, "stream": None}).stream is False
+    bounded = read({**BODY, "n": 128, "max_tokens": 10_000_000, "max_completion_tokens": None})
+    assert bounded.choices == 128
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,14 @@ def test_a_plain_call_and_its_defaults():
         ({**BODY, "messages": "x"}, "messages"),
         ({**BODY, "messages": [{}, "x"]}, "messages[1]"),
         ({**BODY, "stream": "yes"}, "stream"),
+        ({**BODY, "max_tokens": 10_000_001}, "max_tokens"),
+        ({**BODY, "max_tokens": "100000"}, "max_tokens"),
+        ({**BODY, "max_tokens": -1}, "max_tokens"),
+        ({**BODY, "max_tokens": True}, "max_tokens"),
+        ({**BODY, "max_completion_tokens": 1e5}, "max_completion_tokens"),
+        ({**BODY, "n": 5.0}, "n"),
+        ({**BODY, "n": 1_000_000_000}, "n"),
+        ({**BODY, "n": 0}, "n"),
     ],
 )
 def test_what_cannot_be_read_is_named(body, param):
