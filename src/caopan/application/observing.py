@@ -15,6 +15,8 @@ from caopan.application.decision_cycle.observe import AccountState, Observation,
 from caopan.application.desk import Desk
 from caopan.application.intents import prices_of
 from caopan.domain.decision.cycle import Cycle
+from caopan.domain.risk.kill_switch import Control, KillLevel
+from caopan.domain.risk.policy import tightest
 from caopan.kernel.clock import shanghai
 from caopan.kernel.ids import derived_uuid
 
@@ -25,8 +27,9 @@ def observe(
     cycle: Cycle,
     now: datetime,
     own_record: Sequence[Mapping[str, Any]],
+    control: Control,
 ) -> Observation:
-    """Return what `cycle` may know at `now`; `own_record` is of its account's past."""
+    """Return what `cycle` may know at `now`: `own_record` of its past, `control` of its trading."""
     day = cycle.trading_day
     session = desk.calendar.is_session(shanghai(now).date())
     references = desk.market.references(day, now)
@@ -45,11 +48,18 @@ def observe(
             orders_today=account.orders_on(day),
             exit_plans=account.exit_plans,
             own_record=own_record,
+            posture=_posture(desk, control, now),
         ),
         policy=desk.policy,
         fees=desk.fees,
         rules=desk.rules,
     )
+
+
+def _posture(desk: Desk, control: Control, now: datetime) -> str:
+    if control.level > KillLevel.OFF:
+        return "kill_switch"
+    return tightest(desk.policy.posture_at(now), control.posture).value
 
 
 def phase_end(desk: Desk, now: datetime) -> datetime:

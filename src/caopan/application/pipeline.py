@@ -214,7 +214,8 @@ class Pipeline:
         if self.desk.model.is_language_model:
             async with self.seat.begin() as uow:
                 past = await own_record(uow, now)
-        observation = observe(self.desk, self.account, work.cycle, now, past)
+        control = self.seat.control_now()
+        observation = observe(self.desk, self.account, work.cycle, now, past, control)
         cycle = replace(
             advanced(work.cycle, CycleStage.OBSERVED), observation_id=observation.observation_id
         )

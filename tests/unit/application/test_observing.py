@@ -11,17 +11,20 @@ import pytest
 from caopan.application.observing import observe, phase_end
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.ledger.chain import Stage
+from caopan.domain.risk.kill_switch import Control, KillLevel, Posture
 from caopan.kernel.clock import at_shanghai
 from caopan.kernel.errors import CorruptState
 from caopan.testing.models import buy_action
 from caopan.testing.samples import sample_id
-from caopan.testing.table_desk import DAY, FIRST, SECOND, THIRD, TableDesk
+from caopan.testing.table_desk import DAY, FIRST, POLICY, SECOND, THIRD, TableDesk
+
+OFF = Control()
 
 
-def seen(desk, *, now=None, day=DAY, past=()):
+def seen(desk, *, now=None, day=DAY, past=(), control=OFF):
     now = now or desk.clock.now()
     cycle = Cycle(sample_id(1), sample_id(2), "sandbox", day, "first", now)
-    return observe(desk.pipeline.desk, desk.pipeline.account, cycle, now, past)
+    return observe(desk.pipeline.desk, desk.pipeline.account, cycle, now, past, control)
 
 
 async def test_it_is_the_account_as_it_stands():
@@ -59,6 +62,20 @@ async def test_the_past_is_shown_as_it_is_given_and_absent_where_there_is_none()
     assert "own_record" not in seen(desk).values
     past = [{"status": "executed"}]
     assert seen(desk, past=past).values["own_record"] == past
+
+
+@pytest.mark.parametrize(
+    ("policy", "control", "posture"),
+    [
+        ({}, OFF, "normal"),
+        ({}, Control(posture=Posture.CAUTIOUS), "cautious"),
+        ({"posture_mode": Posture.FLAT_ONLY}, Control(posture=Posture.CAUTIOUS), "flat_only"),
+        ({}, Control(KillLevel.NO_OPENINGS, Posture.CAUTIOUS), "kill_switch"),
+    ],
+)
+async def test_the_posture_in_force_is_stated(policy, control, posture):
+    desk = await TableDesk(policy=replace(POLICY, **policy)).open()
+    assert seen(desk, control=control).values["account"]["risk_posture"] == posture
 
 
 async def test_nothing_of_a_later_day_is_asked_for():

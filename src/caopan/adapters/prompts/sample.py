@@ -91,21 +91,7 @@ def sample_observation(symbols: int = 5, news: int = 2) -> dict[str, Any]:
     Of more than two news the others are long, each about a symbol of its own.
     """
     universe = [f"60{number:04d}.SH" for number in range(1, symbols + 1)]
-    features: dict[str, Any] = {
-        symbol: {
-            "as_of": "2023-05-31",
-            "beta": 1.02,
-            "last": "10.00",
-            "limit_state": "none",
-            "liq_rank": round(number / symbols, 4),
-            "ret_1d": 0.0123,
-            "ret_20d": -0.045,
-            "risk_flags": ["near_limit"] if number == 1 else [],
-            "vol_20d": 0.021,
-        }
-        for number, symbol in enumerate(universe, start=1)
-    }
-    held = universe[0]
+    held, numbered = universe[0], list(enumerate(universe, start=1))
     return {
         "account": {
             "account_id": "880012345678",
@@ -130,7 +116,7 @@ def sample_observation(symbols: int = 5, news: int = 2) -> dict[str, Any]:
         },
         "data_quality": {"daily_bars": {"stale": False}, "news": {"stale": True}},
         "events": {held: [{"date": "2023-06-08", "id": "ev-1", "type": "ex_date"}]},
-        "features": features,
+        "features": {symbol: _features(number, symbols) for number, symbol in numbered},
         "generated_at": "2023-06-01T09:20:00+08:00",
         "market": {"index_ret_1d": 0.004, "limit_up_count": 31},
         "market_rules": {
@@ -156,6 +142,20 @@ def sample_observation(symbols: int = 5, news: int = 2) -> dict[str, Any]:
         "own_record": [dict(entry) for entry in _RECORD],
         "positions": [dict(position) for position in _POSITIONS],
         "universe": universe,
+    }
+
+
+def _features(number: int, symbols: int) -> dict[str, Any]:
+    return {
+        "as_of": "2023-05-31",
+        "beta": 1.02,
+        "last": "10.00",
+        "limit_state": "none",
+        "liq_rank": round(number / symbols, 4),
+        "ret_1d": 0.0123,
+        "ret_20d": -0.045,
+        "risk_flags": ["near_limit"] if number == 1 else [],
+        "vol_20d": 0.021,
     }
 
 

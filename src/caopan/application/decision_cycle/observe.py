@@ -24,6 +24,7 @@ from caopan.domain.market.reference import Exchange, Reference, TradingStatus
 from caopan.domain.market.rules import MarketRules
 from caopan.domain.market.symbols import instrument_of
 from caopan.domain.orders.order import Order
+from caopan.domain.risk.kill_switch import Posture
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.kernel.clock import iso
@@ -57,6 +58,8 @@ class AccountState:
     """What became of the account's recent decisions."""
     prices: Mapping[str, int] = field(default_factory=dict[str, int])
     """What holdings count for that the market has no reference of today."""
+    posture: str = Posture.NORMAL.value
+    """How the account may trade, or `kill_switch` while one stands against it."""
 
 
 def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
@@ -91,16 +94,7 @@ def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
         "generated_at": iso(now),
         "valid_ttl_ms": TTL_MS,
         "clock": _clock(trading_day, window, cancelable_until, now),
-        "account": {
-            "account_id": account.account_id,
-            "nav": yuan(nav),
-            "cash": yuan(book.cash_free + book.cash_frozen),
-            "available_cash": yuan(book.cash_free),
-            "frozen_cash": yuan(book.cash_frozen),
-            "risk_posture": "normal",
-            "orders_today": account.orders_today,
-            "orders_per_day": policy.orders_per_day,
-        },
+        "account": _account(account, nav, policy),
         "positions": [_without_units(position, nav) for position in positions],
         "open_orders": [_open_order(order) for order in account.open_orders],
         "market": dict(market.market(trading_day, now)),
@@ -131,6 +125,20 @@ def build_observation(  # noqa: PLR0913 - each is one source of the snapshot
         values["costs"] = costs
     body = canonical(values)
     return Observation(observation_id, values, body, sha256_hex(body))
+
+
+def _account(account: AccountState, nav: int, policy: RiskPolicy) -> dict[str, Any]:
+    book = account.book
+    return {
+        "account_id": account.account_id,
+        "nav": yuan(nav),
+        "cash": yuan(book.cash_free + book.cash_frozen),
+        "available_cash": yuan(book.cash_free),
+        "frozen_cash": yuan(book.cash_frozen),
+        "risk_posture": account.posture,
+        "orders_today": account.orders_today,
+        "orders_per_day": policy.orders_per_day,
+    }
 
 
 def _costs(fees: FeeSchedule, day: date) -> dict[str, str]:
