@@ -29,6 +29,7 @@ from caopan.adapters.embedded.services import Services, services
 from caopan.bootstrap.gateway import GatewayPlan, open_gateway, ready_schema
 from caopan.bootstrap.gateway_presence import Presence, present
 from caopan.bootstrap.gateway_service import GatewayService
+from caopan.interfaces.gateway.bounded_http import BoundedHttp
 from caopan.interfaces.gateway.pages import Pages
 from caopan.interfaces.gateway.surface import Surface
 from caopan.interfaces.gateway.wire import MOST_BODY, Hosts, checked_address, is_loopback
@@ -41,6 +42,7 @@ DEFAULT_PORT: Final = 8700
 _STOP_WITHIN_S: Final = 30
 _KEEP_ALIVE_S: Final = 75
 _BACKLOG: Final = 2048
+_SWITCH_S: Final = 0.0005
 _COLLECTED_AT: Final = (20_000, 20, 50)
 
 
@@ -116,7 +118,7 @@ async def _serve(
     )
     config = uvicorn.Config(
         surface,
-        http="httptools",
+        http=BoundedHttp,
         loop="none",
         ws="none",
         lifespan="off",
@@ -129,6 +131,8 @@ async def _serve(
         timeout_graceful_shutdown=listening.stop_within_s,
         backlog=_BACKLOG,
     )
+    # The record is brought to the database by a thread: calls do not wait 5 ms for it to let go.
+    sys.setswitchinterval(_SWITCH_S)
     # What was loaded stays: looking through it again and again costs a tenth of a call.
     gc.collect()
     gc.freeze()
