@@ -37,7 +37,7 @@ USAGE = {
 PROMPT = Prompt(
     (Message("system", "You decide."), Message("user", "What now?")), "actor-1.0.0.en", "d" * 64, 9
 )
-NAMED = {"prompt_version": PROMPT.version, "prompt_hash": "e" * 64}
+NAMED: dict[str, Any] = {"prompt_version": PROMPT.version, "prompt_hash": "e" * 64}
 
 Handler = Callable[[httpx2.Request], Any]
 

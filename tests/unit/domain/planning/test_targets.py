@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ from caopan.testing.samples import SYMBOL, sample_reference
 STAR = {"min_buy_qty": 200, "qty_step": 1, "lot_size": 200}
 
 
-def planned(weight, *, held=0, sellable=None, cash=1_000_000_000, nav=None, price=10, **changes):
+def planned(
+    weight, *, held=0, sellable=None, cash=1_000_000_000, nav=None, price=10, **changes
+) -> Any:
     """Return what one target of SYMBOL leads to."""
     reference = sample_reference(**changes.pop("rules", {}))
     position = Position(held, held if sellable is None else sellable)
