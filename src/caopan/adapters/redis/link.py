@@ -1,7 +1,8 @@
 """One connection to Valkey on which one script runs, one call at a time.
 
 Owns the connection and the loading of the script. Must never connect again by itself, nor repeat
-what may have been done: whoever asked decides. Tests: tests/contract/gateway/test_shared_limits.py.
+what may have been done: whoever asked decides. Tests: tests/integration/gateway/test_link.py,
+tests/contract/gateway/test_shared_limits.py.
 """
 
 from __future__ import annotations
@@ -32,18 +33,29 @@ class Link:
         self._turn = asyncio.Lock()
 
     async def connect(self) -> None:
-        """Connect and load the script. Raises Unavailable REDIS_UNREACHABLE."""
+        """Connect and load the script. Raises Unavailable REDIS_UNREACHABLE.
+
+        Whoever still waits on the old connection is told that it is down.
+        """
         await self.disconnect()
-        connection = cast("AbstractConnection", self._pool.make_connection())
-        self._connection = connection
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                await connection.connect()
-                await connection.send_command("SCRIPT", "LOAD", self._script)
-                self._digest = cast("bytes", await cast("Any", connection).read_response()).decode()
-        except (RedisError, OSError, TimeoutError) as error:
+        # Nobody may speak on a connection whose first answer is still to come: two readers of one
+        # stream are an error, and one could take the other's answer.
+        async with self._turn:
             await self.disconnect()
-            raise _unreachable(error) from error
+            connection = cast("AbstractConnection", self._pool.make_connection())
+            try:
+                async with asyncio.timeout(_CONNECT_S):
+                    await connection.connect()
+                    await connection.send_command("SCRIPT", "LOAD", self._script)
+                    told = await cast("Any", connection).read_response()
+            except (RedisError, OSError, TimeoutError) as error:
+                await connection.disconnect(nowait=True)
+                raise _unreachable(error) from error
+            except asyncio.CancelledError:
+                await connection.disconnect(nowait=True)
+                raise
+            self._digest = cast("bytes", told).decode()
+            self._connection = connection
 
     async def run(self, key: str, argument: bytes, patience_s: float) -> list[Any]:
         """Run the script on `key` and return its answer.
