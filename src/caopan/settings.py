@@ -39,6 +39,10 @@ VARIABLES: Final[Mapping[str, str]] = {
 """Every variable the product reads, and the field it fills."""
 
 
+_MOST_SECRET: Final = 64 * 1024
+"""Bytes of a file that holds a secret."""
+
+
 class Secret:
     """A value that is never shown: `str`, `repr`, format and logs see stars."""
 
@@ -169,9 +173,9 @@ def resolve_secret(reference: str, *, named_by: str = "CAOPAN_MODEL_KEY") -> Sec
     else:
         where = f"the file {place}"
         try:
-            value = Path(place).expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            told = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            value = _short_text(Path(place).expanduser()).strip()
+        except (OSError, ValueError) as error:
+            told = error.strerror if isinstance(error, OSError) else "it is no short UTF-8 text"
             reason = f"{where} named by {named_by} cannot be read: {told}"
             # A decoding error holds the bytes it choked on, so it must not be chained.
             raise ConfigInvalid("SECRET_MISSING", reason, remedy=f"Create {where}.") from None
@@ -179,6 +183,22 @@ def resolve_secret(reference: str, *, named_by: str = "CAOPAN_MODEL_KEY") -> Sec
         reason = f"{where} named by {named_by} is empty or not set"
         raise ConfigInvalid("SECRET_MISSING", reason, remedy=f"Put the key into {where}.")
     return Secret(value)
+
+
+def _short_text(path: Path) -> str:
+    """Return a small file's text; a device or pipe may have no end, and is not even opened.
+
+    Raises OSError; ValueError where it is no such file.
+    """
+    if path.exists() and not path.is_file():
+        msg = "not a regular file"
+        raise ValueError(msg)
+    with path.open("rb") as file:
+        found = file.read(_MOST_SECRET + 1)
+    if len(found) > _MOST_SECRET:
+        msg = "too long"
+        raise ValueError(msg)
+    return found.decode("utf-8")
 
 
 def redact_url(url: str) -> str:

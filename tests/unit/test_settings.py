@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from pathlib import Path
 
@@ -186,3 +187,12 @@ def test_absent_or_empty_secret_is_named(reference):
         resolve_secret(reference)
     assert caught.value.code == "SECRET_MISSING"
     assert reference.partition(":")[2] in caught.value.message
+
+
+def test_a_file_that_has_no_end_or_is_too_long_for_a_secret_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "long").write_bytes(b"k" * 70_000)
+    for place in ("/dev/zero", str(tmp_path / "pipe"), str(tmp_path / "long"), str(tmp_path)):
+        with pytest.raises(ConfigInvalid, match="cannot be read") as caught:
+            resolve_secret(f"file:{place}")
+        assert caught.value.code == "SECRET_MISSING"
