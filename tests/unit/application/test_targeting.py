@@ -13,7 +13,7 @@ from caopan.application.targeting import in_sending_order
 from caopan.domain.accounting.bookings import BroughtLot, brought_in
 from caopan.domain.decision.shapes import Action, ActionType, DecisionStatus
 from caopan.domain.ledger.chain import Stage
-from caopan.domain.orders.order import OrderStatus, Side
+from caopan.domain.orders.order import Order, OrderStatus, Side
 from caopan.kernel.money import units
 from caopan.testing.models import buy_action, decision_json, sell_action
 from caopan.testing.samples import sample_id, sample_order
@@ -109,6 +109,7 @@ async def test_the_thesis_and_plan_of_a_target_are_shown_in_the_next_observation
     (position,) = request.observation["positions"]
     assert position["thesis"] == "orders doubled"
     assert position["exit_plan"] == {"stop_price": "9.00", "take_profit": []}
+    assert request.prompt is not None
     shown = request.prompt.messages[-1].content
     assert "orders doubled" in shown
     (past,) = request.observation["own_record"]
@@ -169,6 +170,7 @@ async def test_a_target_and_an_order_of_one_symbol_never_get_so_far():
 
 async def test_a_crash_anywhere_sends_each_order_once_and_sells_first():
     wanted = [(FIRST, "sell", 3_900), (SECOND, "buy", 5_200)]
+    at, sent = 0, list[Order]()
     for at in count():
         desk = await stocked(**{FIRST: 5_000})
         says = [target(SECOND, "0.05", **PLAN), target(FIRST, "0.01")]

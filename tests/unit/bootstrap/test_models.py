@@ -72,6 +72,7 @@ def test_the_setting_stands_in_for_a_name_and_the_strongest_for_both(settings):
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_a_language_model_is_shown_the_newest_template_in_ones_language(settings, lang):
     found = choose_deciders("qwen", settings(lang=lang), "p")
+    assert found.prompting is not None
     assert found.model.is_language_model
     assert found.prompting.template.locale == lang
     assert found.prompting.template.role == "actor"
@@ -97,6 +98,8 @@ def test_actor_json_says_prompt_budget_samples_and_checker(settings, actor_file,
         }
     )
     found = choose_deciders("qwen", settings(), "policy-1")
+    assert found.prompting is not None
+    assert found.checker is not None
     assert (found.prompting.template.name, found.samples) == ("my_actor-1.0.0.zh", 3)
     assert found.prompting.budget_tokens == found.checker.prompting.budget_tokens == 5_000
     assert found.checker.model.alias == "other-model"

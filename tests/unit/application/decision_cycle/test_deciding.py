@@ -57,6 +57,7 @@ async def test_the_prompt_is_evidence_and_its_answer_is_carried_out():
     desk = await desk_of().open()
     cycle = await decided(desk, saying(BUY))
     (request,) = desk.model.requests
+    assert request.prompt is not None
     evidence = await desk.evidence(cycle, Stage.ACTOR)
     assert evidence["prompt_version"] == ACTOR.template.name
     assert evidence["prompt_hash"] == request.prompt.digest != ACTOR.template.digest
@@ -73,7 +74,9 @@ async def test_the_prompt_is_evidence_and_its_answer_is_carried_out():
 async def test_the_account_is_nobodys_to_the_model():
     desk = await desk_of().open()
     await decided(desk, saying({"type": "no_op"}))
-    told = "".join(one.content for one in desk.model.requests[0].prompt.messages)
+    prompt = desk.model.requests[0].prompt
+    assert prompt is not None
+    told = "".join(one.content for one in prompt.messages)
     assert "sandbox" not in told
     assert "1000000.00" in told
 
@@ -143,7 +146,7 @@ async def test_what_most_samples_want_is_carried_out_at_its_most_cautious():
     }
     assert [one["outcome"] for one in evidence["samples"]] == ["parsed"] * 3
     assert len(await desk.model_calls(cycle)) == 3
-    assert len({request.prompt.digest for request in desk.model.requests}) == 1
+    assert len({request.prompt for request in desk.model.requests}) == 1
 
 
 async def test_samples_that_disagree_are_a_no_op():
@@ -190,6 +193,7 @@ async def test_a_recorded_answer_reads_back_to_the_same_decision(samples):
 
 @pytest.mark.parametrize("samples", [1, 3])
 async def test_a_crash_anywhere_leaves_one_order_and_no_second_question_once_recorded(samples):
+    at = 0
     for at in count():
         desk = await desk_of(samples=samples).open()
         desk.says = saying(BUY)
@@ -327,6 +331,7 @@ async def test_a_decision_is_never_carried_out_past_its_time(late_s):
 
 async def test_a_decision_made_before_a_crash_is_not_carried_out_past_its_time():
     """Whatever stage it died in, what comes back after `valid_until` sends nothing."""
+    at = 0
     for at in count():
         desk = await desk_of().open()
         desk.says = saying(BUY)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ class Bench:
         self.ms = 0.0
         self.desk.stopwatch = lambda: self.ms
 
-    def _say(self, request):
+    def _say(self, request) -> Any:
         return self.says(request) if callable(self.says) else self.says
 
     async def decide(self, *actions):
@@ -72,6 +73,7 @@ async def test_a_pass_changes_nothing_and_is_recorded():
     )
     told = evidence["model_checker"]
     (request,) = bench.model.requests
+    assert request.prompt is not None
     assert (told["pass"], told["outcome"], told["reply"]) == (True, "ok", PASS)
     assert (told["model"], told["prompt_version"]) == ("second", CHECKER.template.name)
     assert (told["prompt_hash"], told["prompt_tokens"]) == (
@@ -86,7 +88,9 @@ async def test_a_pass_changes_nothing_and_is_recorded():
 async def test_it_sees_the_proposal_and_the_reason_fenced_apart_from_the_actors_mark():
     bench = Bench(PASS)
     cycle, _ = await bench.decide()
-    system, user = (one.content for one in bench.model.requests[0].prompt.messages)
+    prompt = bench.model.requests[0].prompt
+    assert prompt is not None
+    system, user = (one.content for one in prompt.messages)
     mark = fence(cycle.trace_id, "checker")
     inside = user.split(mark)[1]
     assert "it is cheap" in inside
@@ -252,6 +256,7 @@ async def test_a_proposal_that_cannot_be_shown_has_not_passed():
 
 
 async def test_a_crash_anywhere_leaves_one_verdict_and_one_call():
+    at = 0
     for at in count():
         bench = Bench(refusing(SMELLS))
         desk = await bench.desk.open()
