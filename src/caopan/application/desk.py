@@ -1,6 +1,7 @@
 """What one account's chain is made of: ports, rules, policy and clocks, chosen once at start-up.
 
-Owns Desk. Must never hold state that changes during a run.
+Owns Desk, and Viewpoint: what of it can only be looked at. Must never hold state that changes
+during a run.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Protocol
 
 from caopan.application.decision_cycle.actor import REPAIR_ATTEMPTS
 from caopan.application.decision_cycle.briefing import Prompting
@@ -26,6 +28,45 @@ from caopan.domain.market.rules import MarketRules
 from caopan.domain.risk.policy import RiskPolicy
 from caopan.domain.risk.venue import Licence
 from caopan.kernel.clock import Clock
+
+
+class Viewpoint(Protocol):
+    """The parts of a desk that an observation is made from: nothing of it can send or record."""
+
+    @property
+    def run(self) -> Run:
+        """Return whose account it is."""
+        ...
+
+    @property
+    def market(self) -> MarketData:
+        """Return what is known of the market."""
+        ...
+
+    @property
+    def calendar(self) -> TradingCalendar:
+        """Return which days are sessions."""
+        ...
+
+    @property
+    def phases(self) -> PhaseTable:
+        """Return the phases of a day."""
+        ...
+
+    @property
+    def policy(self) -> RiskPolicy:
+        """Return the limits in force."""
+        ...
+
+    @property
+    def fees(self) -> FeeSchedule:
+        """Return what orders cost."""
+        ...
+
+    @property
+    def rules(self) -> MarketRules | None:
+        """Return all dated rules, as far as they are known."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

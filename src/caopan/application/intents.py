@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
-from caopan.application.desk import Desk
+from caopan.application.desk import Desk, Viewpoint
 from caopan.domain.accounting.bookings import freeze_buy, freeze_sell
 from caopan.domain.accounting.fees import FeeSchedule, upper_bound
 from caopan.domain.accounting.journal import Book, Transaction
@@ -204,7 +204,11 @@ def reservations(
 
 
 def prices_of(
-    desk: Desk, references: Mapping[str, Reference], held: Iterable[str], day: date, now: datetime
+    desk: Viewpoint,
+    references: Mapping[str, Reference],
+    held: Iterable[str],
+    day: date,
+    now: datetime,
 ) -> dict[str, int]:
     """Return the reference price of `day` (units) by symbol, for a holding without one its last.
 

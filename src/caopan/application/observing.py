@@ -12,7 +12,7 @@ from typing import Any
 
 from caopan.application.account import AccountCache
 from caopan.application.decision_cycle.observe import AccountState, Observation, build_observation
-from caopan.application.desk import Desk
+from caopan.application.desk import Viewpoint
 from caopan.application.intents import prices_of
 from caopan.domain.decision.cycle import Cycle
 from caopan.domain.risk.kill_switch import Control, KillLevel
@@ -22,7 +22,7 @@ from caopan.kernel.ids import derived_uuid
 
 
 def observe(
-    desk: Desk,
+    desk: Viewpoint,
     account: AccountCache,
     cycle: Cycle,
     now: datetime,
@@ -56,13 +56,13 @@ def observe(
     )
 
 
-def _posture(desk: Desk, control: Control, now: datetime) -> str:
+def _posture(desk: Viewpoint, control: Control, now: datetime) -> str:
     if control.level > KillLevel.OFF:
         return "kill_switch"
     return tightest(desk.policy.posture_at(now), control.posture).value
 
 
-def phase_end(desk: Desk, now: datetime) -> datetime:
+def phase_end(desk: Viewpoint, now: datetime) -> datetime:
     """Return when the phase of the trading day ends that `now` lies in."""
     session = desk.calendar.is_session(shanghai(now).date())
     return desk.phases.window(now, session=session).end

@@ -171,7 +171,7 @@ async def view_account(database_url: str, settings: Settings, run: Run) -> Accou
         positions=positions,
         fees=account.fees_total,
         realised=account.realised_total,
-        control=_in_force(settings, run, own, system),
+        control=control_in_force(settings, run, own, system),
         reconciliation=past[-1] if past else None,
         last_close=points[-1] if points else None,
         day=day,
@@ -207,7 +207,7 @@ async def view_orders(
     ]
 
 
-def _in_force(settings: Settings, run: Run, own: Control, system: Control) -> Control:
+def control_in_force(settings: Settings, run: Run, own: Control, system: Control) -> Control:
     """Return the account's posture with the highest level that any flag asks for."""
     if run.kind is not RunKind.DESK:
         return own

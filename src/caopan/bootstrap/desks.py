@@ -185,7 +185,7 @@ async def sat_down(
         today = session_in_hand(calendar, clock)
         market = open_market(choice, calendar, today)
         if to_trade:
-            _refuse_stale(market, today)
+            refuse_stale(market, today)
         today = min(today, market.info.last_day)
         if opening is not None:
             opening.check(market, calendar, clock.now())
@@ -314,7 +314,8 @@ def open_market(choice: DeskChoice, calendar: TradingCalendar, today: date) -> M
     )[0]
 
 
-def _refuse_stale(market: MarketPanel, today: date) -> None:
+def refuse_stale(market: MarketPanel, today: date) -> None:
+    """Refuse, by Denied DATA_STALE, a market that ends before the session to decide on."""
     if market.info.last_day < today:
         raise Denied(
             "DATA_STALE",

@@ -24,6 +24,8 @@ from caopan.kernel.errors import ConfigInvalid, Unavailable
 from caopan.settings import Settings, resolve_secret
 
 FILE: Final = "actor.json"
+MODEL_DEADLINE_MS: Final = 180_000
+"""How long an actor has for a decision, re-asks included."""
 GATEWAY: Final = "gateway:"
 _BOUNDS: Final = {
     "budget_tokens": (2_000, 1_000_000),

@@ -37,7 +37,7 @@ from caopan.application.replay.runner import ReplayPlan, replay
 from caopan.application.reporting import RunReport, report_run
 from caopan.bootstrap.build import software_version
 from caopan.bootstrap.markets import open_calendar, open_files, open_synthetic
-from caopan.bootstrap.models import Deciders, choose_deciders
+from caopan.bootstrap.models import MODEL_DEADLINE_MS, Deciders, choose_deciders
 from caopan.bootstrap.run_config import RunConfig, config_hash
 from caopan.domain.accounting.fees import fee_schedule
 from caopan.domain.market.calendar import TradingCalendar
@@ -48,7 +48,6 @@ from caopan.kernel.errors import ConfigInvalid, Conflict
 from caopan.kernel.money import units
 from caopan.settings import Settings
 
-MODEL_DEADLINE_MS = 180_000
 ACCOUNT = "sandbox"
 SYNTHETIC_END = date(2025, 12, 31)
 """The demo's market ends here, whatever today is, so that a seed means one result."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from caopan.interfaces.cli.decision_view import action_line, reason_line
 from caopan.interfaces.cli.output import Cli, ExitCode, visible
 from caopan.interfaces.cli.time_option import instant
 
@@ -45,28 +46,15 @@ def _show(cli: Cli, result: dict[str, Any], console: Console) -> None:
         say += [f"  {error}" for error in result["errors"]]
     else:
         say.append(cli.tr("actor.read", actions=len(result["decision"]["actions"])))
-        say += [f"  [{n}] {_action(one)}" for n, one in enumerate(result["decision"]["actions"])]
+        say += [
+            f"  [{n}] {action_line(one)}" for n, one in enumerate(result["decision"]["actions"])
+        ]
         fixes = ", ".join(result["fixes"])
         say.append(cli.tr("actor.fixes", fixes=fixes) if fixes else cli.tr("actor.no_fixes"))
         say.append(cli.tr("actor.checked" if result["pass"] else "actor.refused"))
-        say += [_reason(cli, one) for one in result["checker"]["reasons"]]
+        say += [reason_line(cli, one) for one in result["checker"]["reasons"]]
         if result["findings"]:
             say.append(cli.tr("actor.findings"))
-            say += [_reason(cli, one) for one in result["findings"]]
+            say += [reason_line(cli, one) for one in result["findings"]]
     for line in say:
         console.print(visible(line), markup=False, soft_wrap=True)
-
-
-def _action(action: dict[str, Any]) -> str:
-    """Return an action in one line: what it is about, without its plan and reasons."""
-    names = ("type", "side", "symbol", "target_weight", "qty", "price", "target_order_id")
-    return " ".join(str(action[name]) for name in names if name in action)
-
-
-def _reason(cli: Cli, reason: dict[str, Any]) -> str:
-    place = f"[{reason['action_index']}] " if "action_index" in reason else ""
-    told = f"  {place}{reason['code']}: {reason['detail']}"
-    if "limit" in reason or "actual" in reason:
-        values = {name: reason.get(name, "—") for name in ("limit", "actual")}
-        told += f" ({cli.tr('risk.values', **values)})"
-    return told

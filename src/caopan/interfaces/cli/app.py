@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "caopan.interfaces.cli.demo:demo",
     "replay": "caopan.interfaces.cli.replay:replay",
     "cycle": "caopan.interfaces.cli.cycle:cycle",
+    "decide": "caopan.interfaces.cli.decide:decide",
     "trader": "caopan.interfaces.cli.trader:trader",
     "gateway": "caopan.interfaces.cli.gateway:gateway",
     "models": "caopan.interfaces.cli.models:models",
