@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+from caopan.bootstrap.gateway_presence import running_gateways
 from caopan.settings import child_environment
 
 _STOP_WITHIN_S = 60
@@ -31,7 +32,7 @@ class RunningGateway:
     process: subprocess.Popen[str]
     url: str
     admin_key: str
-    """The first administrator's; "" where there was one before."""
+    """The first administrator's; of this home's own commands where there was one before."""
     log: Path
     """What it said on standard error."""
     told: list[str] = field(default_factory=list[str])
@@ -121,7 +122,7 @@ def running_gateway(
         )
     try:
         found = RunningGateway(process, "", key, log)
-        _await_ready(found, cast("IO[str]", process.stdout))
+        _await_ready(found, home, cast("IO[str]", process.stdout))
         yield found
     finally:
         if process.poll() is None:
@@ -135,7 +136,7 @@ def running_gateway(
             process.stdout.close()
 
 
-def _await_ready(found: RunningGateway, lines: IO[str]) -> None:
+def _await_ready(found: RunningGateway, home: Path, lines: IO[str]) -> None:
     for line in lines:
         told = cast("dict[str, Any]", json.loads(line))
         found.told.append(line)
@@ -143,6 +144,9 @@ def _await_ready(found: RunningGateway, lines: IO[str]) -> None:
             found.admin_key = str(told["admin_key"])
         if "ready" in told:
             found.url = str(told["ready"]["url"])
+            if not found.admin_key:
+                # The database knew an administrator before: this home's own commands may as much.
+                found.admin_key = running_gateways(home)[0].key.get_secret_value()
             return
     said = found.log.read_text(encoding="utf-8")
     message = f"the gateway ended with {found.process.wait()}: {said}"

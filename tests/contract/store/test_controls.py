@@ -64,6 +64,8 @@ async def test_all_accounts_have_one_control_of_their_own(backend, run_id):
             await store.put_system_control(replace(mine, version=version))
     async with store.begin(run_id) as uow:
         assert await uow.controls.get() == Control()
+    # The database is shared with other tests: a halt of everybody would stop theirs.
+    await store.put_system_control(replace(mine, version=mine.version + 1, level=KillLevel.OFF))
 
 
 async def test_comparisons_come_back_oldest_first(store, run_id, kept):

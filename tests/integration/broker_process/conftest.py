@@ -75,10 +75,10 @@ class Theatre:
 
 
 @pytest.fixture
-def theatre(database_url: str) -> Iterator[Theatre]:
+def theatre(clean_database: str) -> Iterator[Theatre]:
     # A socket's path may not be long, which pytest's own folders are.
     with tempfile.TemporaryDirectory(prefix="caopan-") as home:
-        theatre = Theatre(database_url, Path(home))
+        theatre = Theatre(clean_database, Path(home))
         yield theatre
         theatre.close()
 

@@ -62,11 +62,11 @@ class Process:
 
 
 @pytest.fixture
-def processes(tmp_path, database_url, redis_url) -> Iterator:
+def processes(tmp_path, clean_database, redis_url) -> Iterator:
     started: list[Process] = []
 
     def start(run_id: int) -> Process:
-        started.append(Process(tmp_path, database_url, redis_url, run_id))
+        started.append(Process(tmp_path, clean_database, redis_url, run_id))
         return started[-1]
 
     yield start
@@ -97,13 +97,13 @@ async def opened(url: str) -> tuple[int, Order]:
     return run.run_id, order
 
 
-async def test_it_survives_its_death_and_stops_when_it_is_halted(processes, database_url):
-    run_id, order = await opened(database_url)
+async def test_it_survives_its_death_and_stops_when_it_is_halted(processes, clean_database):
+    run_id, order = await opened(clean_database)
     process = processes(run_id)
     assert process.said == {"ready": {"socket": str(process.home / "b.sock")}}
     clock = ReplayClock(at_shanghai(END, time(9, 16)))
     token = token_of(process.home / "broker.token")
-    client = RemoteBroker(process.home / "b.sock", token, clock, build=stamp(database_url))
+    client = RemoteBroker(process.home / "b.sock", token, clock, build=stamp(clean_database))
     await client.deposit("opening", CASH)
     sent = await client.submit(order, mint(order, "policy"))
     frozen = await client.account()
