@@ -1,9 +1,10 @@
-"""Reading replies: a hundred thousand generated ones, and the time of one of 600 tokens.
+"""Reading replies: a hundred thousand generated ones, the time of one, and of a prompt before it.
 
 Every generated reply is compared with what its generator knows it to mean. Pieces of real replies
 (`llm_messages.jsonl.gz` in CAOPAN_REAL_DATA) are embedded where there are any. Time of one: read
-and checked, plain and in a dress of six kinds, on an observation of 50 symbols. Times are CPU
-time of this process.
+and checked, plain and in a dress of six kinds, on an observation of 50 symbols. A prompt is
+rendered from an observation of 50 symbols and ten news, and cut to fit from one of 500 symbols and
+a hundred news. Times are CPU time of this process.
 """
 
 from __future__ import annotations
@@ -16,9 +17,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from caopan.adapters.prompts.library import PromptLibrary
+from caopan.adapters.prompts.sample import sample_observation
 from caopan.application.contracts.decision import Reading, read_reply
+from caopan.application.decision_cycle.briefing import Prompting, brief
 from caopan.application.decision_cycle.checker import check
 from caopan.application.decision_cycle.observe import Observation
+from caopan.application.decision_cycle.outside_text import fence
 from caopan.kernel.canonical import canonical, sha256_hex
 from caopan.settings import Settings
 from caopan.testing.reply_hostile import bombs
@@ -27,6 +32,7 @@ from caopan.testing.samples import NOW, sample_id
 
 REPLIES = 100_000
 READINGS = 2_000
+PROMPTS = 200
 MESSAGES = "llm_messages.jsonl.gz"
 SYMBOLS = [f"{600_000 + number}.SH" for number in range(50)]
 
@@ -41,6 +47,8 @@ def run(settings: Settings) -> dict[str, Any]:
         "memory_of_a_bomb": _memory(),
         "plain_600_tokens": _times(_reply()),
         "dressed_600_tokens": _times(_dressed(_reply())),
+        "prompt_50_symbols": {lang: _prompt_times(lang, 50, 10) for lang in ("zh", "en")},
+        "prompt_500_symbols": _prompt_times("zh", 500, 100),
     }
 
 
@@ -136,6 +144,28 @@ def _times(text: str) -> dict[str, Any]:
         "characters": len(text),
         "p50_ms": round(took[len(took) // 2], 3),
         "p95_ms": round(took[int(0.95 * len(took))], 3),
+    }
+
+
+def _prompt_times(lang: str, symbols: int, news: int) -> dict[str, Any]:
+    """Return the time from an observation to the messages of the actor's prompt, and its length."""
+    library = PromptLibrary()
+    prompting = Prompting(library, library.find("actor", lang))
+    observation = sample_observation(symbols, news)
+    took: list[float] = []
+    for number in range(PROMPTS):
+        began = _cpu_s()
+        # A mark of its own each time, as each decision has.
+        mark = fence(sample_id(number))
+        found = brief(observation, prompting, content_hash="ab" * 32, fence=mark)
+        took.append(1_000 * (_cpu_s() - began))
+    took.sort()
+    return {
+        "tokens": found.prompt.tokens,
+        "budget_tokens": prompting.budget_tokens,
+        "left_out": sorted(found.left_out),
+        "p50_ms": round(took[len(took) // 2], 2),
+        "p95_ms": round(took[int(0.95 * len(took))], 2),
     }
 
 

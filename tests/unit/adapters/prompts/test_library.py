@@ -43,13 +43,19 @@ def rendered(locale, template_id="actor"):
     ).prompt
 
 
+def golden_text(prompt):
+    """Return a prompt as its golden file holds it."""
+    return "\n".join(f"=== {one.role}\n{one.content}" for one in prompt.messages) + "\n"
+
+
 @pytest.mark.parametrize("template_id", ["actor", "checker"])
 @pytest.mark.parametrize("locale", ["zh", "en"])
 def test_a_person_can_read_what_a_model_is_shown(locale, template_id):
     prompt = rendered(locale, template_id)
-    text = "\n".join(f"=== {one.role}\n{one.content}" for one in prompt.messages) + "\n"
     golden = GOLDEN / f"{prompt.version}.txt"
-    assert text == golden.read_text("utf-8"), f"{golden} differs; see docs/actor.md to renew it"
+    assert golden_text(prompt) == golden.read_text("utf-8"), (
+        f"{golden} differs; see docs/actor.md to renew it"
+    )
 
 
 def test_both_languages_show_the_same_figures():
