@@ -20,7 +20,7 @@ from typing import Any
 from caopan.adapters.prompts.library import PromptLibrary
 from caopan.adapters.prompts.sample import sample_observation
 from caopan.application.contracts.decision import Reading, read_reply
-from caopan.application.decision_cycle.briefing import Prompting, brief
+from caopan.application.decision_cycle.briefing import Briefed, Prompting, brief
 from caopan.application.decision_cycle.checker import check
 from caopan.application.decision_cycle.observe import Observation
 from caopan.application.decision_cycle.outside_text import fence
@@ -152,12 +152,16 @@ def _prompt_times(lang: str, symbols: int, news: int) -> dict[str, Any]:
     library = PromptLibrary()
     prompting = Prompting(library, library.find("actor", lang))
     observation = sample_observation(symbols, news)
-    took: list[float] = []
-    for number in range(PROMPTS):
-        began = _cpu_s()
+
+    def briefed(number: int) -> Briefed:
         # A mark of its own each time, as each decision has.
         mark = fence(sample_id(number))
-        found = brief(observation, prompting, content_hash="ab" * 32, fence=mark)
+        return brief(observation, prompting, content_hash="ab" * 32, fence=mark)
+
+    found, took = briefed(0), list[float]()
+    for number in range(PROMPTS):
+        began = _cpu_s()
+        briefed(number)
         took.append(1_000 * (_cpu_s() - began))
     took.sort()
     return {
