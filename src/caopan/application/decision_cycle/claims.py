@@ -46,6 +46,7 @@ def findings(decision: Decision, observation: Mapping[str, Any]) -> Iterator[Rea
             yield from _price_findings(action, observation)
         yield from _value_findings(action, observation)
     yield from _cash_findings(decision, observation)
+    yield from _target_findings(decision)
 
 
 def evidence_claims(action: Action, observation: Mapping[str, Any]) -> Iterator[Reason]:
@@ -207,6 +208,22 @@ def _cash_findings(decision: Decision, observation: Mapping[str, Any]) -> Iterat
             "the buys cost more than the cash there is",
             limit=str(cash),
             actual=yuan(wanted),
+        )
+
+
+def _target_findings(decision: Decision) -> Iterator[Reason]:
+    weights = [
+        Decimal(action.target_weight)
+        for action in decision.actions
+        if action.target_weight is not None and _NUMBER.fullmatch(action.target_weight)
+    ]
+    if sum(weights) > 1:
+        yield Reason(
+            "CHECKER_RANGE",
+            None,
+            "the targets are more than the whole account",
+            limit="1",
+            actual=str(sum(weights)),
         )
 
 

@@ -263,3 +263,12 @@ def test_an_exit_plan_watches_features_of_its_symbol(feature, known):
     plan = ExitPlan(units(9), invalidation=(Invalidation(feature, Comparison.LT, "0"),))
     result = checked(replace(BUY, exit_plan=plan))
     assert codes(result) == ([] if known else [("CHECKER_UNKNOWN_REF", 0)])
+
+
+def test_targets_beyond_the_whole_account_are_recorded():
+    target = Action(0, ActionType.SET_TARGET, MINE, target_weight="0.6")
+    other = replace(target, symbol=OTHER, target_weight="0.4")
+    assert found(checked(target, other)) == []
+    beyond = checked(target, replace(other, target_weight="0.4001"))
+    assert found(beyond) == [("CHECKER_RANGE", None)]
+    assert (beyond.findings[0].limit, beyond.findings[0].actual) == ("1", "1.0001")
