@@ -121,9 +121,9 @@ class EntryReply(_Contract):
     max_price: Price | None = None
     max_chase_bps: Annotated[int, Field(strict=True, ge=0, le=1_000), WHOLE] | None = None
     tranches: Annotated[list[Part], Field(max_length=5), null_as(list)] = Field(
-        default_factory=list[Part], description="parts of the way, in order; they sum to 1"
+        default_factory=list[Part], description="not supported yet: leave it out"
     )
-    cancel_at: Instant | None = None
+    cancel_at: Instant | None = Field(default=None, description="not supported yet: leave it out")
 
     @model_validator(mode="after")
     def _whole_way(self) -> EntryReply:
