@@ -41,6 +41,7 @@ class Home:
 
     def story(self, cycle):
         story = asyncio.run(read_story(self.url, str(cycle.decision_id), None))
+        assert story is not None
         return {one["stage"]: one["payload"] for one in story.as_json()["entries"]}
 
     def left(self):

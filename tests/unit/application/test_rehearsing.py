@@ -63,8 +63,10 @@ async def test_one_answer_is_told_whole():
     assert one["decision"]["actions"][0]["qty"] == 100
     assert one["decision"]["timestamp"] == iso(NOW)
     assert one["decision"]["valid_until"] == iso(NOW + timedelta(minutes=10))
-    assert one["prompt_hash"] == model.requests[0].prompt.digest
-    assert one["prompt_tokens"] == model.requests[0].prompt.tokens
+    prompt = model.requests[0].prompt
+    assert prompt is not None
+    assert one["prompt_hash"] == prompt.digest
+    assert one["prompt_tokens"] == prompt.tokens
     assert [call["attempt"] for call in one["calls"]] == [1]
     assert told["observation"]["content_hash"] == SEEN.content_hash
     assert (told["sent"], told["recorded"]) == (False, False)
