@@ -8,9 +8,11 @@ Tests: tests/unit/interfaces/gateway/test_bounded_http.py.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from caopan.interfaces.gateway.one_write import OneWrite
 
 MOST_HEAD: Final = 64 * 1024
 """Bytes of a request's line and headers together."""
@@ -31,7 +33,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first head."""
-        super().connection_made(transport)
+        joined = OneWrite(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", joined))
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
